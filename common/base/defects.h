@@ -1,0 +1,41 @@
+// Deliberate defects, for tests that show the simulator can fail. Each names a rule that is left out
+// while it is switched on. The switches are process-wide, off by default, and only a test or dfs-sim
+// ever turns one on; no configuration reaches them.
+#pragma once
+
+namespace dfs {
+
+enum class Defect : int {
+  kVoteNotSynced,            // raft-checklist 1
+  kCommitOldTermByCounting,  // raft-checklist 9
+  kCommitBeyondVerified,     // raft-checklist 10
+  kTruncateWithoutConflict,  // raft-checklist 11
+  kAckBeforeLogSync,         // raft-checklist 13: a follower acknowledges before its fsync
+  kLeaseWithoutQuorum,       // protocols 2.1: lease reads without an acknowledged heartbeat
+  kReplyNotStored,           // protocols 1.2
+  kLogCutBeforeFlush,        // protocols 9.1
+  kAppliedIndexNotInBatch,   // raft-checklist 16
+  kSnapshotKeepsOldLog,      // raft-checklist 29
+  kStaleReplicaServed,       // protocols 4.2: a closed block is read by location, not by stamp
+  kExclusionNotCommitted,    // protocols 4.1
+  kOpenNotCompareAndSet,     // protocols 4.1: open ignores the old stamp
+  kRecoveryWithoutFence,     // protocols 6.1
+  kRecoveryOnSilence,        // protocols 6.3: length 0 because nobody spoke
+  kNoWriteIntent,            // protocols 5.2
+  kAckBeforeAllMembers,      // design 6: acknowledged before every member has the packet
+  kSyncNotForwarded,         // design 6: fsync answered without the members' fsync
+  kStaleIncarnationAccepted, // protocols 1.3
+  kStaleTermCommandAccepted, // raft-checklist 41
+  kCount
+};
+
+#ifdef DFS_NO_DEFECTS
+constexpr bool DefectOn(Defect) { return false; }
+#else
+extern bool g_defects[static_cast<int>(Defect::kCount)];
+inline bool DefectOn(Defect d) { return __builtin_expect(g_defects[static_cast<int>(d)], false); }
+#endif
+void SetDefect(Defect d, bool on);
+const char* DefectName(Defect d);
+
+}  // namespace dfs

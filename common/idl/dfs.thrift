@@ -1,0 +1,385 @@
+// The messages of the control protocol. Thrift is the IDL, the structs and the compact protocol; on our
+// own connections a struct is the payload of a frame and methods.h numbers the methods. A stock
+// Thrift client (framed, compact) may call ClientService on a Unix socket or where --insecure is set.
+//
+// Schema rules: never reuse or renumber a field; one struct per request and reply; a reader ignores what it
+// does not know and gives what is missing its default. Times are nanoseconds since the epoch. Paths and
+// names are bytes.
+
+namespace cpp dfs.idl
+namespace py dfs_idl
+
+exception DfsError {
+  1: i32 code            // dfs::Code
+  2: string message
+  3: i32 posix_errno
+  4: i32 retry_after_ms
+  5: string leader_hint
+}
+
+// ---- Common ---------------------------------------------------------------------------------------------
+
+// On whose behalf. Believed only from a trusted peer (see PeerIdentity); otherwise the peer's own.
+struct Caller {
+  1: i32 uid
+  2: i32 gid
+  3: list<i32> groups
+}
+
+// Exactly-once header of every change (protocols, section 1). session 0: at most once, no retry across
+// a fail-over; allowed for plain Thrift clients only.
+struct OpId {
+  1: i64 session
+  2: i64 incarnation
+  3: i64 sequence
+  4: i64 first_outstanding
+}
+
+// What a call is about: a path relative to an inode (openat). path "": the inode itself; one component
+// is (inode, name); inode 0 means the root.
+struct Ref {
+  1: i64 inode
+  2: binary path
+}
+
+enum FileType { UNKNOWN = 0, REGULAR = 1, DIRECTORY = 2, SYMLINK = 3, FIFO = 4, SOCKET = 5, CHAR_DEVICE = 6, BLOCK_DEVICE = 7 }
+
+struct Attr {
+  1: i64 inode
+  2: FileType type
+  3: i32 mode              // permission bits, 07777
+  4: i32 uid
+  5: i32 gid
+  6: i32 nlink
+  7: i64 size
+  8: i64 allocated_bytes   // of data, before replication
+  9: i64 atime_ns
+  10: i64 mtime_ns
+  11: i64 ctime_ns
+  12: i64 rdev
+  13: i64 block_size
+  14: i32 replication
+  15: i64 parent           // directories: the parent; files: the home link's directory
+  16: i64 data_version     // changes with every change of data, size or blocks
+  17: i64 entries          // directories: number of names
+  18: bool open_for_write
+}
+
+struct Usage { 1: i64 files, 2: i64 directories, 3: i64 bytes }
+
+struct Empty {}
+
+// ---- Sessions -------------------------------------------------------------------------------------------
+
+struct OpenSessionRequest { 1: string client_name, 2: binary secret, 3: i64 nonce }   // nonce: makes a retried open the same session
+struct OpenSessionReply { 1: i64 session, 2: i64 incarnation, 3: i32 expiry_ms }
+struct ResumeSessionRequest { 1: i64 session, 2: binary secret, 3: i64 expected_incarnation }
+struct KeepAliveRequest { 1: i64 session, 2: i64 incarnation, 3: bool holds_state, 4: list<i64> open_inodes }
+struct KeepAliveReply { 1: i32 expiry_ms }
+struct CloseSessionRequest { 1: i64 session, 2: i64 incarnation }
+
+// ---- Reading the namespace ------------------------------------------------------------------------------
+
+struct StatRequest { 1: Ref ref, 2: bool follow, 3: Caller caller }   // follow: resolve a final symlink
+struct StatReply { 1: Attr attr, 2: binary symlink_target }
+
+struct ListDirectoryRequest {
+  1: Ref ref
+  2: i64 cookie            // 0: from the start; else the last entry's
+  3: i32 max_entries       // server caps at 10,000 and 256 KiB
+  4: bool with_attributes
+  5: Caller caller
+}
+struct DirectoryEntry { 1: binary name, 2: i64 inode, 3: FileType type, 4: i64 cookie, 5: optional Attr attr, 6: optional binary symlink_target }
+struct ListDirectoryReply { 1: i64 directory, 2: list<DirectoryEntry> entries, 3: bool done, 4: i64 parent }
+
+struct GetXattrRequest { 1: Ref ref, 2: binary name, 3: Caller caller }
+struct GetXattrReply { 1: binary value }
+struct ListXattrsRequest { 1: Ref ref, 2: Caller caller }
+struct ListXattrsReply { 1: list<binary> names }
+
+struct StatFsRequest {}
+struct StatFsReply {
+  1: i64 capacity_bytes    // of all datanodes, raw
+  2: i64 available_bytes   // raw
+  3: i64 files, 4: i64 directories, 5: i64 bytes    // of the whole tree
+  6: i32 default_replication
+  7: i64 default_block_size
+  8: i32 inline_limit
+  9: string cluster_id
+}
+struct UsageRequest { 1: Ref ref, 2: Caller caller }
+struct UsageReply { 1: Usage usage, 2: Attr attr }
+
+// ---- Changing the namespace -----------------------------------------------------------------------------
+
+struct MkdirRequest { 1: OpId op, 2: Ref ref, 3: i32 mode, 4: Caller caller, 5: bool parents }  // parents: as mkdir -p, also ok when it exists
+struct AttrReply { 1: Attr attr }
+
+struct CreateRequest {
+  1: OpId op
+  2: Ref ref
+  3: i32 mode
+  4: Caller caller
+  5: bool exclusive        // kAlreadyExists when the name is there; otherwise an existing file is opened
+  6: bool overwrite        // truncate an existing file
+  7: i32 replication       // 0: default
+  8: i64 block_size        // 0: default
+  9: binary inline_data    // whole content of a small file, at most inline_limit; one commit
+  10: bool has_inline_data
+  11: bool open_for_write  // registers the session as having it open
+  12: i64 mtime_ns         // 0: now
+  13: bool parents         // make missing parent directories
+}
+struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data }
+
+struct SymlinkRequest { 1: OpId op, 2: Ref ref, 3: binary target, 4: Caller caller }
+struct LinkRequest { 1: OpId op, 2: Ref existing, 3: Ref ref, 4: Caller caller }
+struct UnlinkRequest { 1: OpId op, 2: Ref ref, 3: Caller caller }
+struct RmdirRequest { 1: OpId op, 2: Ref ref, 3: Caller caller }
+struct RemoveTreeRequest { 1: OpId op, 2: Ref ref, 3: Caller caller }     // file or directory; detached at once, reclaimed in steps
+struct RemoveTreeReply { 1: Usage removed }
+struct RenameRequest { 1: OpId op, 2: Ref source, 3: Ref target, 4: i32 flags, 5: Caller caller }   // 1 NOREPLACE, 2 EXCHANGE
+struct SetAttrRequest {
+  1: OpId op
+  2: Ref ref
+  3: i32 mask              // 1 mode, 2 uid, 4 gid, 8 size, 16 atime, 32 mtime, 64 atime now, 128 mtime now, 256 replication
+  4: i32 mode, 5: i32 uid, 6: i32 gid, 7: i64 size, 8: i64 atime_ns, 9: i64 mtime_ns, 10: i32 replication
+  11: bool follow
+  12: Caller caller
+}
+struct SetXattrRequest { 1: OpId op, 2: Ref ref, 3: binary name, 4: binary value, 5: i32 flags, 6: Caller caller }  // 1 CREATE, 2 REPLACE
+struct RemoveXattrRequest { 1: OpId op, 2: Ref ref, 3: binary name, 4: Caller caller }
+
+// ---- Files and blocks -----------------------------------------------------------------------------------
+
+struct ReplicaLocation {
+  1: i64 datanode
+  2: string tcp_address
+  3: string unix_address   // "unix:/..." usable on host_id only
+  4: string host_id        // machine id, to recognise the same host
+  5: string rack
+}
+
+// states: 1 open, 2 closed, 3 recovering
+struct LocatedBlock {
+  1: i64 block             // 0: a hole
+  2: i64 slot
+  3: i64 offset            // of the slot in the file
+  4: i64 length            // committed
+  5: i64 stamp
+  6: i32 state
+  7: list<ReplicaLocation> replicas   // to read: current stamp (closed) or members (open), best first
+  8: binary token          // for reading
+  9: i64 writer_session
+  10: i32 expected_replicas
+  11: list<i64> corrupt    // datanodes whose replica is known to be bad
+}
+
+struct OpenFileRequest { 1: Ref ref, 2: bool for_write, 3: i64 session, 4: Caller caller, 5: bool truncate, 6: OpId op, 7: string client_host_id }
+struct OpenFileReply { 1: Attr attr, 2: bool has_inline_data, 3: binary inline_data, 4: list<LocatedBlock> blocks }   // the first 16 slots
+struct CloseFileRequest { 1: i64 inode, 2: i64 session }   // soft: the session no longer has it open
+
+struct GetBlocksRequest { 1: i64 inode, 2: i64 offset, 3: i64 length, 4: Caller caller, 5: string client_host_id }
+struct GetBlocksReply { 1: Attr attr, 2: list<LocatedBlock> blocks, 3: bool has_inline_data, 4: binary inline_data }
+
+// Opens a slot's block for writing: commits {new stamp, members, writer session} before any byte changes.
+// A new block when the slot is a hole (expected_stamp 0); else all live finalized replicas of the stamp.
+struct OpenBlockRequest {
+  1: OpId op
+  2: i64 inode
+  3: i64 slot
+  4: i64 expected_stamp    // 0: a hole
+  5: Caller caller
+  6: list<i64> exclude     // datanodes the writer could not reach
+  7: string client_host_id
+}
+struct WritableBlock {
+  1: i64 block
+  2: i64 old_stamp         // what members have on disk; 0 when new
+  3: i64 stamp             // what they take on
+  4: i64 slot
+  5: i64 length            // committed length
+  6: list<ReplicaLocation> members    // in chain order
+  7: binary token          // for writing
+}
+struct OpenBlockReply { 1: WritableBlock block }
+
+// Replaces the member list by the survivors under a new stamp (compare-and-set on the old one).
+struct ExcludeMembersRequest { 1: OpId op, 2: i64 inode, 3: i64 slot, 4: i64 block, 5: i64 stamp, 6: list<i64> survivors, 7: Caller caller, 8: string client_host_id }
+
+// Closes the block: compare-and-set on stamp; members: those that confirmed that they hold length at stamp.
+struct CloseBlockRequest {
+  1: OpId op, 2: i64 inode, 3: i64 slot, 4: i64 block, 5: i64 stamp, 6: i64 length
+  7: list<i64> members
+  8: i64 file_size         // grows the file to at least this
+  9: i64 mtime_ns          // 0: now
+  10: bool drop_inline     // the blocks hold the former inline bytes, synced on every member
+  11: binary rename_to     // not empty: then rename the file's home link to this path (replace when rename_replace)
+  12: bool rename_replace
+  13: Caller caller
+}
+// hflush: the length becomes visible to readers.
+struct CommitLengthRequest { 1: OpId op, 2: i64 inode, 3: i64 slot, 4: i64 block, 5: i64 stamp, 6: i64 length, 7: i64 file_size, 8: i64 mtime_ns, 9: Caller caller }
+// Replaces the inline data of a small file (compare-and-set on data_version, -1: do not compare).
+struct WriteInlineRequest { 1: OpId op, 2: i64 inode, 3: binary data, 4: i64 data_version, 5: i64 mtime_ns, 6: Caller caller }
+
+struct ReportBadReplicaRequest { 1: i64 block, 2: i64 stamp, 3: i64 datanode, 4: string why }
+
+// ---- Administration -------------------------------------------------------------------------------------
+
+struct MemberStatus {
+  1: i64 node_id, 2: string raft_address, 3: string client_address, 4: bool leader, 5: bool reachable, 6: i64 match_index
+}
+struct DatanodeStatus {
+  1: i64 datanode, 2: string address, 3: string host_id, 4: string rack
+  5: string state          // live, stale, dead
+  6: i64 capacity_bytes, 7: i64 used_bytes, 8: i64 available_bytes, 9: i64 replicas, 10: i64 last_heartbeat_ms, 11: i32 volumes, 12: i32 failed_volumes
+}
+struct ClusterStatusRequest {}
+struct ClusterStatusReply {
+  1: string cluster_id
+  2: i64 node_id           // who answers
+  3: bool leader
+  4: i64 term
+  5: i64 commit_index, 6: i64 applied_index, 7: i64 first_log_index, 8: i64 flushed_index
+  9: binary state_hash     // 8 bytes, at applied_index
+  10: list<MemberStatus> members
+  11: list<DatanodeStatus> datanodes
+  12: i64 files, 13: i64 directories, 14: i64 bytes, 15: i64 blocks
+  16: i64 under_replicated, 17: i64 missing, 18: i64 corrupt_replicas, 19: i64 pending_replications, 20: i64 pending_deletions
+  21: bool safe_mode       // re-replication and deletion are withheld
+  22: bool insecure
+  23: string leader_hint
+  24: i64 sessions
+  25: i64 open_blocks
+  26: i64 log_fsyncs, 27: i64 proposals
+  28: i32 default_replication
+  29: string version
+}
+
+service ClientService {
+  OpenSessionReply open_session(1: OpenSessionRequest request) throws (1: DfsError e)
+  OpenSessionReply resume_session(1: ResumeSessionRequest request) throws (1: DfsError e)
+  KeepAliveReply keep_alive(1: KeepAliveRequest request) throws (1: DfsError e)
+  Empty close_session(1: CloseSessionRequest request) throws (1: DfsError e)
+  StatReply stat(1: StatRequest request) throws (1: DfsError e)
+  ListDirectoryReply list_directory(1: ListDirectoryRequest request) throws (1: DfsError e)
+  GetXattrReply get_xattr(1: GetXattrRequest request) throws (1: DfsError e)
+  ListXattrsReply list_xattrs(1: ListXattrsRequest request) throws (1: DfsError e)
+  StatFsReply stat_fs(1: StatFsRequest request) throws (1: DfsError e)
+  UsageReply usage(1: UsageRequest request) throws (1: DfsError e)
+  AttrReply mkdir(1: MkdirRequest request) throws (1: DfsError e)
+  CreateReply create(1: CreateRequest request) throws (1: DfsError e)
+  AttrReply symlink(1: SymlinkRequest request) throws (1: DfsError e)
+  AttrReply link(1: LinkRequest request) throws (1: DfsError e)
+  Empty unlink(1: UnlinkRequest request) throws (1: DfsError e)
+  Empty rmdir(1: RmdirRequest request) throws (1: DfsError e)
+  RemoveTreeReply remove_tree(1: RemoveTreeRequest request) throws (1: DfsError e)
+  Empty rename(1: RenameRequest request) throws (1: DfsError e)
+  AttrReply set_attr(1: SetAttrRequest request) throws (1: DfsError e)
+  Empty set_xattr(1: SetXattrRequest request) throws (1: DfsError e)
+  Empty remove_xattr(1: RemoveXattrRequest request) throws (1: DfsError e)
+  OpenFileReply open_file(1: OpenFileRequest request) throws (1: DfsError e)
+  Empty close_file(1: CloseFileRequest request) throws (1: DfsError e)
+  GetBlocksReply get_blocks(1: GetBlocksRequest request) throws (1: DfsError e)
+  OpenBlockReply open_block(1: OpenBlockRequest request) throws (1: DfsError e)
+  OpenBlockReply exclude_members(1: ExcludeMembersRequest request) throws (1: DfsError e)
+  AttrReply close_block(1: CloseBlockRequest request) throws (1: DfsError e)
+  AttrReply commit_length(1: CommitLengthRequest request) throws (1: DfsError e)
+  AttrReply write_inline(1: WriteInlineRequest request) throws (1: DfsError e)
+  Empty report_bad_replica(1: ReportBadReplicaRequest request) throws (1: DfsError e)
+  ClusterStatusReply cluster_status(1: ClusterStatusRequest request) throws (1: DfsError e)
+}
+
+// ---- Datanode to namenode -------------------------------------------------------------------------------
+
+struct VolumeReport { 1: i64 storage_id, 2: i64 capacity_bytes, 3: i64 available_bytes, 4: i64 used_bytes, 5: bool failed, 6: string path }
+
+struct RegisterDatanodeRequest {
+  1: i64 datanode
+  2: string tcp_address
+  3: string unix_address
+  4: string host_id
+  5: string rack
+  6: list<VolumeReport> volumes
+  7: i64 highest_term      // the highest this datanode has accepted a command of
+  8: string version
+}
+struct RegisterDatanodeReply { 1: string cluster_id, 2: i64 node_id, 3: i64 term, 4: bool leader, 5: binary token_key }   // token_key: to verify tokens; "" without a cluster key
+
+struct HeartbeatRequest { 1: i64 datanode, 2: list<VolumeReport> volumes, 3: i32 active_streams, 4: i64 highest_term }
+// lease: this namenode is leader under a valid leader lease, so the datanode may serve open replicas for
+// 3 s from the sending of this heartbeat. need_report: send a full block report.
+struct HeartbeatReply { 1: i64 term, 2: bool leader, 3: bool lease, 4: bool need_report }
+
+// states as in docs/blocks.md: 1 finalized, 2 rbw, 3 rwr, 4 rur, 5 temporary
+struct ReplicaReport { 1: i64 block, 2: i64 stamp, 3: i64 length, 4: i32 state, 5: i64 storage_id }
+// Full report in pages: first clears what was known once `last` arrives; report_id is the same in all pages.
+struct BlockReportRequest { 1: i64 datanode, 2: i64 report_id, 3: i32 page, 4: bool last, 5: list<ReplicaReport> replicas }
+struct BlockReportReply { 1: bool accepted }
+struct IncrementalReportRequest { 1: i64 datanode, 2: list<ReplicaReport> received, 3: list<ReplicaReport> deleted, 4: list<ReplicaReport> corrupt }
+
+service DatanodeService {
+  RegisterDatanodeReply register_datanode(1: RegisterDatanodeRequest request) throws (1: DfsError e)
+  HeartbeatReply heartbeat(1: HeartbeatRequest request) throws (1: DfsError e)
+  BlockReportReply block_report(1: BlockReportRequest request) throws (1: DfsError e)
+  Empty incremental_report(1: IncrementalReportRequest request) throws (1: DfsError e)
+}
+
+// ---- Namenode (leader) to datanode, over the connection the datanode opened. Every command carries the
+// leader's term; a datanode refuses a lower term than it has seen (kStaleTerm). -----------------------------
+
+struct BlockRef { 1: i64 block, 2: i64 stamp, 3: i64 length }
+// Copy a finalized replica to each target, verified against the writer's sums. Answers when the copies are durable.
+struct ReplicateBlockRequest { 1: i64 term, 2: BlockRef block, 3: list<ReplicaLocation> targets, 4: binary token, 5: i64 bytes_per_second }
+// Delete replicas of these blocks whose stamp is at most the given one.
+struct DeleteReplicasRequest { 1: i64 term, 2: list<BlockRef> blocks }
+struct DeleteReplicasReply { 1: list<i64> deleted }
+// Block recovery, step 1: fence under the recovery stamp (kills every stream of a lower one), report what is here.
+struct InitRecoveryRequest { 1: i64 term, 2: i64 block, 3: list<i64> accepted_stamps, 4: i64 recovery_stamp }
+struct InitRecoveryReply { 1: bool found, 2: i64 stamp, 3: i64 length, 4: i32 state, 5: i64 synced_length }   // state before it became rur
+// Step 2, at the member that others are made equal to and at the others: copy the chunks that differ from
+// source (none when this is the source), cut to length, sync, finalize at the recovery stamp.
+struct FinishRecoveryRequest { 1: i64 term, 2: i64 block, 3: i64 recovery_stamp, 4: i64 length, 5: optional ReplicaLocation source, 6: binary token }
+struct FinishRecoveryReply { 1: i64 length, 2: i64 stamp }
+
+service DatanodeCommands {
+  Empty replicate_block(1: ReplicateBlockRequest request) throws (1: DfsError e)
+  DeleteReplicasReply delete_replicas(1: DeleteReplicasRequest request) throws (1: DfsError e)
+  InitRecoveryReply init_recovery(1: InitRecoveryRequest request) throws (1: DfsError e)
+  FinishRecoveryReply finish_recovery(1: FinishRecoveryRequest request) throws (1: DfsError e)
+}
+
+// ---- Block streams (datanode's block port): a call opens the stream on the connection; packets follow as
+// frames of type kPacket whose request_id is the call's. See docs/wire.md. --------------------------------
+
+struct OpenWriteStreamRequest {
+  1: i64 block
+  2: i64 old_stamp         // 0: a new block; otherwise members must have this stamp (or already `stamp`)
+  3: i64 stamp
+  4: i64 length            // committed length at open (new: 0)
+  5: list<ReplicaLocation> rest_of_chain   // the members after this one
+  6: binary token
+  7: i64 session
+  8: bool is_copy          // re-replication: the replica is `temporary` until closed, then finalized
+  9: i64 inode             // for messages only
+}
+struct OpenWriteStreamReply { 1: list<i64> members, 2: i64 stream }   // who is in the chain, this one first
+// A chain member failed: which one, so that the writer can exclude it.
+struct OpenReadStreamRequest {
+  1: i64 block
+  2: i64 stamp             // closed: must match; open: any of a member that is under the lease
+  3: i64 offset
+  4: i64 length
+  5: binary token
+  6: bool open_block       // serve an open replica (rbw) up to what all members have
+  7: bool whole_chunks     // send from chunk boundaries, with the writer's sums (copies, recovery)
+  8: bool sums_only        // only the sums of the range
+}
+struct OpenReadStreamReply { 1: i64 length, 2: i64 replica_length, 3: i64 stamp }
+
+service BlockStreams {
+  OpenWriteStreamReply open_write(1: OpenWriteStreamRequest request) throws (1: DfsError e)
+  OpenReadStreamReply open_read(1: OpenReadStreamRequest request) throws (1: DfsError e)
+}
