@@ -68,6 +68,7 @@ class Env {
   virtual Status Rename(const std::string& from, const std::string& to) = 0;
   virtual Status Link(const std::string& from, const std::string& to) = 0;
   virtual Status CreateDir(const std::string& path) = 0;  // kAlreadyExists when it is there
+  /// Creates what is missing of the path, durably (each parent of a new directory is synced).
   virtual Status CreateDirs(const std::string& path) = 0;
   virtual Status RemoveDir(const std::string& path) = 0;  // empty only
   virtual Status RemoveTree(const std::string& path) = 0;
@@ -85,6 +86,9 @@ class Env {
   /// Whole file; kCorrupt when larger than limit.
   Result<std::string> ReadFile(const std::string& path, uint64_t limit = 64u << 20);
 };
+
+/// The directory that holds a path: "." when it has no slash.
+std::string ParentDir(const std::string& path);
 
 /// The operating system's files; a process-wide object.
 Env& PosixEnv();
