@@ -20,12 +20,25 @@ function(dfs_program name)
   target_link_libraries(${name} PRIVATE dfs_warnings ${ARG_DEPS})
 endfunction()
 
+# A target for each label (dfs_tests_unit, dfs_tests_sim, ...) builds the tests that carry it and no others.
+foreach(label unit conformance sim crash e2e)
+  add_custom_target(dfs_tests_${label})
+endforeach()
+function(dfs_label_tests target)
+  foreach(label ${ARGN})
+    add_dependencies(dfs_tests_${label} ${target})
+  endforeach()
+endfunction()
+
 # dfs_test(NAME SRCS ... DEPS ... LABELS unit): one GoogleTest program, one ctest entry.
 # Labels: unit, conformance, sim, crash, e2e. TIMEOUT in seconds, 60 when not said.
 function(dfs_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 60)
+  endif()
+  if(DFS_SANITIZE)  # several times slower, more so on a busy machine
+    math(EXPR ARG_TIMEOUT "${ARG_TIMEOUT} * 5")
   endif()
   if(NOT ARG_LABELS)
     set(ARG_LABELS unit)
@@ -36,4 +49,5 @@ function(dfs_test name)
   target_link_libraries(${name} PRIVATE dfs_warnings ${ARG_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+  dfs_label_tests(${name} ${ARG_LABELS})
 endfunction()
