@@ -25,7 +25,10 @@ class Channel {
   Channel(const Channel&) = delete;
   Channel& operator=(const Channel&) = delete;
 
-  /// Waits for the connection within the deadline, then calls.
+  /// Waits for the connection within the deadline, then calls. When the attempt to connect that it
+  /// waits for fails, the call fails at once with that error (kUnavailable: never sent), so that a
+  /// caller with a choice of servers tries the next; attempts are spaced by the back-off. kClosed:
+  /// it may have been sent.
   void Call(Method method, Buffer request, int64_t timeout_ns, ReplyCallback done,
             uint64_t min_applied_index = 0);
   /// Dropped when not connected: for protocols that repeat themselves (Raft, heartbeats).

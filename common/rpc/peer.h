@@ -63,7 +63,8 @@ class RpcPeer : public std::enable_shared_from_this<RpcPeer>, private Connection
   static std::shared_ptr<RpcPeer> Create(ConnectionPtr connection, RequestHandler* handler);
   ~RpcPeer() override;
 
-  /// done is called once: reply, the peer's error, kTimedOut, or kClosed. timeout_ns 0: no deadline.
+  /// done is called once: reply, the peer's error, kTimedOut, or kClosed. timeout_ns 0: no
+  /// deadline.
   void Call(Method method, Buffer request, int64_t timeout_ns, ReplyCallback done,
             uint64_t min_applied_index = 0);
   void OneWay(Method method, Buffer message);
@@ -77,6 +78,9 @@ class RpcPeer : public std::enable_shared_from_this<RpcPeer>, private Connection
   std::shared_ptr<void> user_state;
   /// Called when the connection can take bulk data again.
   std::function<void()> on_writable;
+  /// Called after HandleDisconnect, for owners that are not the handler. Not called for one's own
+  /// Close().
+  std::function<void(const Status&)> on_closed;
 
  private:
   class ResponderImpl;

@@ -9,20 +9,20 @@
 
 namespace dfs::rpc {
 
-/// What this process says of itself in every preamble, and demands of others. Immutable once in use;
-/// shared by all loops of a process.
+/// What this process says of itself in every preamble, and demands of others. Immutable once in
+/// use; shared by all loops of a process.
 struct NetworkIdentity {
-  std::string cluster_id;      // 36 characters (UUID); "" for a client that takes what it finds
+  std::string cluster_id;  // 36 characters (UUID); "" for a client that takes what it finds
   Role role = Role::kClient;
   uint64_t node_id = 0;
-  std::string cluster_key;     // 32 bytes, "" when there is none
-  bool insecure = false;       // accept and use `none` on TCP
+  std::string cluster_key;  // 32 bytes, "" when there is none
+  bool insecure = false;    // accept and use `none` on TCP
 };
 
 struct NetworkLimits {
   size_t max_connections = 4096;
-  size_t send_window_bytes = 8u << 20;     // polite senders stop here
-  size_t max_queued_bytes = 64u << 20;     // the connection is closed here
+  size_t send_window_bytes = 8u << 20;  // polite senders stop here
+  size_t max_queued_bytes = 64u << 20;  // the connection is closed here
   int64_t handshake_timeout_ns = 5 * kSecond;
   int64_t idle_timeout_ns = 600 * kSecond;  // of accepted connections, 0: never
 };

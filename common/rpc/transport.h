@@ -3,7 +3,8 @@
 // Raft links, block streams - is written against this file only and runs in both worlds.
 //
 // A connection begins with the preamble (magic "DFS1", version range, cluster id, role, ids,
-// authentication; see docs/rpc.md) which the implementation completes before it hands the connection over.
+// authentication; see docs/rpc.md) which the implementation completes before it hands the
+// connection over.
 #pragma once
 
 #include <cstdint>
@@ -36,16 +37,19 @@ enum class Role : uint8_t { kClient = 1, kDatanode = 2, kNamenode = 3, kAdmin = 
 /// Who is at the other end, as the preamble established it.
 struct PeerIdentity {
   Role role = Role::kClient;
-  uint64_t node_id = 0;        // namenode or datanode id, 0 for clients
-  bool is_unix = false;        // then uid and gid are the kernel's word (SO_PEERCRED)
+  uint64_t node_id = 0;  // namenode or datanode id, 0 for clients
+  bool is_unix = false;  // then uid and gid are the kernel's word (SO_PEERCRED)
   uint32_t uid = 0;
   uint32_t gid = 0;
   bool key_authenticated = false;  // HMAC with the cluster key
   bool plain_thrift = false;       // a stock framed Thrift client
   std::string address;             // for logs
-  /// May assert the uid of those it speaks for: the key's holder, root or the daemon's own user on a
-  /// Unix socket, anyone under --insecure.
+  /// May assert the uid of those it speaks for: the key's holder, root or the daemon's own user on
+  /// a Unix socket, anyone under --insecure.
   bool trusted = false;
+  std::string cluster_id;  // what the other side says, "" when it does not know one
+  uint64_t session =
+      0;  // the session a client says it connects for, 0 none; a hint, proves nothing
 };
 
 enum class FrameType : uint8_t { kRequest = 1, kReply = 2, kError = 3, kOneWay = 4, kPacket = 5 };
@@ -72,8 +76,8 @@ class Connection {
    public:
     virtual ~Handler() = default;
     virtual void OnFrame(const FrameHeader& header, Buffer payload) = 0;
-    /// The peer closed, the connection broke, or a limit was passed. Last call. The connection may be
-    /// released here.
+    /// The peer closed, the connection broke, or a limit was passed. Last call. The connection may
+    /// be released here.
     virtual void OnClosed(const Status& why) = 0;
     /// queued_bytes() fell below the low-water mark after it had been above the high one.
     virtual void OnWritable() {}
@@ -82,8 +86,8 @@ class Connection {
   virtual ~Connection() = default;
   /// Starts delivery. The handler must outlive the connection or call Close() first.
   virtual void Start(Handler* handler) = 0;
-  /// Queues one frame whose payload is the parts in order. Never blocks. The connection closes itself
-  /// with kOverloaded when its queue passes the hard limit; a sender of bulk data stops at
+  /// Queues one frame whose payload is the parts in order. Never blocks. The connection closes
+  /// itself with kOverloaded when its queue passes the hard limit; a sender of bulk data stops at
   /// send_window() and goes on at OnWritable().
   virtual void Send(const FrameHeader& header, std::vector<Buffer> parts) = 0;
   void Send(const FrameHeader& header, Buffer payload) {
@@ -112,6 +116,7 @@ class Listener {
 
 struct ConnectOptions {
   int64_t timeout_ns = 5 * kSecond;
+  uint64_t session = 0;  // told to the other side in the preamble
 };
 
 /// Makes connections whose handlers run on one executor. Confined to that executor.
@@ -127,10 +132,11 @@ class Network {
   /// kVersionMismatch. The result arrives on the executor, never from within the call.
   virtual void Connect(const Address& address, const ConnectOptions& options, ConnectDone done) = 0;
   /// Accepts on this network's executor.
-  virtual Result<std::unique_ptr<Listener>> Listen(const Address& address, AcceptHandler accept) = 0;
+  virtual Result<std::unique_ptr<Listener>> Listen(const Address& address,
+                                                   AcceptHandler accept) = 0;
   /// Accepts, and gives each connection an executor of its own: a thread that may block on the disk
-  /// (block streams). In simulation the same executor. The handler gets the Network of that executor too,
-  /// for onward connections.
+  /// (block streams). In simulation the same executor. The handler gets the Network of that
+  /// executor too, for onward connections.
   using StreamAcceptHandler = std::function<void(ConnectionPtr, Network&)>;
   virtual Result<std::unique_ptr<Listener>> ListenForStreams(const Address& address,
                                                              StreamAcceptHandler accept) = 0;
