@@ -202,6 +202,8 @@ struct WritableBlock {
   5: i64 length            // committed length
   6: list<ReplicaLocation> members    // in chain order
   7: binary token          // for writing
+  8: i64 cut_stamp         // a member whose replica has at most this stamp cuts it to cut_length before
+  9: i64 cut_length        // it takes on `stamp` (a truncation left garbage there); goes into open_write
 }
 struct OpenBlockReply { 1: WritableBlock block }
 
@@ -220,7 +222,7 @@ struct CloseBlockRequest {
   13: Caller caller
 }
 // hflush: the length becomes visible to readers.
-struct CommitLengthRequest { 1: OpId op, 2: i64 inode, 3: i64 slot, 4: i64 block, 5: i64 stamp, 6: i64 length, 7: i64 file_size, 8: i64 mtime_ns, 9: Caller caller }
+struct CommitLengthRequest { 1: OpId op, 2: i64 inode, 3: i64 slot, 4: i64 block, 5: i64 stamp, 6: i64 length, 7: i64 file_size, 8: i64 mtime_ns, 9: Caller caller, 10: bool drop_inline }   // drop_inline as at close: fsync of a file that grew out of its inode
 // Replaces the inline data of a small file (compare-and-set on data_version, -1: do not compare).
 struct WriteInlineRequest { 1: OpId op, 2: i64 inode, 3: binary data, 4: i64 data_version, 5: i64 mtime_ns, 6: Caller caller }
 
@@ -364,6 +366,8 @@ struct OpenWriteStreamRequest {
   7: i64 session
   8: bool is_copy          // re-replication: the replica is `temporary` until closed, then finalized
   9: i64 inode             // for messages only
+  10: i64 cut_stamp        // from WritableBlock: if the replica's stamp is at most this, cut it to cut_length
+  11: i64 cut_length       // first of all (docs/state.md, Truncation)
 }
 struct OpenWriteStreamReply { 1: list<i64> members, 2: i64 stream }   // who is in the chain, this one first
 // A chain member failed: which one, so that the writer can exclude it.
