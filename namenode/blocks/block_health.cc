@@ -1,0 +1,117 @@
+#include "namenode/blocks/block_health.h"
+
+#include <algorithm>
+#include <map>
+
+namespace dfs::nn {
+
+const char* VerdictName(ReplicaVerdict verdict) {
+  switch (verdict) {
+    case ReplicaVerdict::kGood: return "good";
+    case ReplicaVerdict::kMember: return "member";
+    case ReplicaVerdict::kUnfinished: return "unfinished";
+    case ReplicaVerdict::kWrongLength: return "wrong length";
+    case ReplicaVerdict::kOutdated: return "outdated";
+    case ReplicaVerdict::kAhead: return "ahead";
+    case ReplicaVerdict::kCopying: return "copying";
+    case ReplicaVerdict::kDeleted: return "deleted";
+    case ReplicaVerdict::kUnknownFuture: return "unknown";
+  }
+  return "?";
+}
+
+ReplicaVerdict JudgeReplica(const ReportedReplica& replica, const BlockFacts* facts,
+                            const BlockCounters& counters) {
+  if (replica.block.value >= counters.next_block || replica.stamp.value >= counters.next_stamp) {
+    return ReplicaVerdict::kUnknownFuture;
+  }
+  if (replica.state == ReplicaState::kTemporary) return ReplicaVerdict::kCopying;
+  if (facts == nullptr) return ReplicaVerdict::kDeleted;
+  if (facts->open) {
+    bool member = std::find(facts->members.begin(), facts->members.end(), replica.datanode) !=
+                  facts->members.end();
+    // A member counts whatever stamp its file shows: the writer may have died between the commit and
+    // telling it. Nobody else does.
+    return member ? ReplicaVerdict::kMember : ReplicaVerdict::kOutdated;
+  }
+  if (replica.stamp > facts->stamp) return ReplicaVerdict::kAhead;
+  if (replica.stamp < facts->stamp) return ReplicaVerdict::kOutdated;
+  if (replica.state != ReplicaState::kFinalized) return ReplicaVerdict::kUnfinished;
+  // A longer one is fine: a truncation inside the block changes the record only, readers clip.
+  return replica.length >= facts->length ? ReplicaVerdict::kGood : ReplicaVerdict::kWrongLength;
+}
+
+BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView> replicas) {
+  BlockHealth health;
+  for (const ReplicaView& v : replicas) {
+    if (v.node == NodeState::kDead) continue;
+    if (v.replica.state == ReplicaState::kTemporary || v.replica.stamp > facts.stamp) continue;
+    if (v.replica.stamp < facts.stamp) {
+      health.outdated.push_back(v.replica.node);
+    } else if (v.replica.corrupt) {
+      health.corrupt.push_back(v.replica.node);
+    } else if (v.replica.state == ReplicaState::kFinalized) {
+      health.good.push_back(v.replica.node);
+    } else {
+      health.unfinished.push_back(v.replica.node);
+    }
+  }
+  health.live = health.good.size();
+  health.missing_copies = health.live < facts.expected ? facts.expected - health.live : 0;
+  health.excess = health.live > facts.expected ? health.live - facts.expected : 0;
+  health.missing = health.live == 0;
+  return health;
+}
+
+std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts, std::span<const ReplicaView> replicas) {
+  std::vector<const ReplicaView*> good;
+  for (const ReplicaView& v : replicas) {
+    // A node that has not spoken in this term may have lost, or be ordered by a former leader to lose,
+    // what it had; nothing is dropped on its account.
+    if (!v.reported_in_term || v.node != NodeState::kLive) return {};
+    if (v.replica.stamp == facts.stamp && !v.replica.corrupt &&
+        v.replica.state == ReplicaState::kFinalized) {
+      good.push_back(&v);
+    }
+  }
+  std::vector<NodeIndex> drop;
+  while (good.size() > facts.expected && good.size() > 1) {
+    std::map<std::string_view, size_t> per_rack;
+    for (const ReplicaView* v : good) ++per_rack[v->rack];
+    auto worse = [&](const ReplicaView* a, const ReplicaView* b) {
+      size_t ra = per_rack[a->rack], rb = per_rack[b->rack];
+      if (ra != rb) return ra > rb;
+      if (a->available_bytes != b->available_bytes) return a->available_bytes < b->available_bytes;
+      return a->replica.node < b->replica.node;
+    };
+    auto victim = std::min_element(good.begin(), good.end(), worse);
+    drop.push_back((*victim)->replica.node);
+    good.erase(victim);
+  }
+  return drop;
+}
+
+std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts, std::span<const ReplicaView> replicas,
+                                      size_t live_nodes) {
+  BlockHealth health = EvaluateClosed(facts, replicas);
+  if (health.live == 0) return {};
+  size_t bad = health.outdated.size() + health.unfinished.size() + health.corrupt.size();
+  if (bad == 0) return {};
+  if (health.live < facts.expected) {
+    // Not all copies yet. A bad replica may only make room when every other live node has a good one already: its
+    // node is then the only place for the missing copy.
+    bool nowhere_else = health.live + bad >= live_nodes;
+    if (!nowhere_else) return {};
+    // Keep at least two good ones or all there can be before anything else goes.
+    if (health.live < 2 && live_nodes > 2) return {};
+    if (!health.corrupt.empty()) return {health.corrupt.front()};
+    if (!health.outdated.empty()) return {health.outdated.front()};
+    return {};  // an unfinished replica is finished in place, not copied again
+  }
+  std::vector<NodeIndex> out = health.outdated;
+  out.insert(out.end(), health.unfinished.begin(), health.unfinished.end());
+  out.insert(out.end(), health.corrupt.begin(), health.corrupt.end());
+  return out;
+}
+
+}  // namespace dfs::nn
