@@ -7,15 +7,24 @@ namespace dfs::nn {
 
 const char* VerdictName(ReplicaVerdict verdict) {
   switch (verdict) {
-    case ReplicaVerdict::kGood: return "good";
-    case ReplicaVerdict::kMember: return "member";
-    case ReplicaVerdict::kUnfinished: return "unfinished";
-    case ReplicaVerdict::kWrongLength: return "wrong length";
-    case ReplicaVerdict::kOutdated: return "outdated";
-    case ReplicaVerdict::kAhead: return "ahead";
-    case ReplicaVerdict::kCopying: return "copying";
-    case ReplicaVerdict::kDeleted: return "deleted";
-    case ReplicaVerdict::kUnknownFuture: return "unknown";
+    case ReplicaVerdict::kGood:
+      return "good";
+    case ReplicaVerdict::kMember:
+      return "member";
+    case ReplicaVerdict::kUnfinished:
+      return "unfinished";
+    case ReplicaVerdict::kWrongLength:
+      return "wrong length";
+    case ReplicaVerdict::kOutdated:
+      return "outdated";
+    case ReplicaVerdict::kAhead:
+      return "ahead";
+    case ReplicaVerdict::kCopying:
+      return "copying";
+    case ReplicaVerdict::kDeleted:
+      return "deleted";
+    case ReplicaVerdict::kUnknownFuture:
+      return "unknown";
   }
   return "?";
 }
@@ -63,7 +72,8 @@ BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView>
   return health;
 }
 
-std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts, std::span<const ReplicaView> replicas) {
+std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts,
+                                    std::span<const ReplicaView> replicas) {
   std::vector<const ReplicaView*> good;
   for (const ReplicaView& v : replicas) {
     // A node that has not spoken in this term may have lost, or be ordered by a former leader to lose,
@@ -91,8 +101,8 @@ std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts, std::span<const Rep
   return drop;
 }
 
-std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts, std::span<const ReplicaView> replicas,
-                                      size_t live_nodes) {
+std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
+                                      std::span<const ReplicaView> replicas, size_t live_nodes) {
   BlockHealth health = EvaluateClosed(facts, replicas);
   if (health.live == 0) return {};
   size_t bad = health.outdated.size() + health.unfinished.size() + health.corrupt.size();

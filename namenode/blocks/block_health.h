@@ -21,7 +21,8 @@ struct BlockFacts {
   bool open = false;  // or under recovery
   uint64_t length = 0;
   size_t expected = 0;
-  std::span<const DatanodeId> members;  // open: who holds the bytes; closed: who confirmed the close
+  std::span<const DatanodeId>
+      members;  // open: who holds the bytes; closed: who confirmed the close
 };
 
 /// A replica as a datanode reports it.
@@ -40,14 +41,14 @@ struct BlockCounters {
 };
 
 enum class ReplicaVerdict {
-  kGood,           // closed block, finalized, current stamp, at least the committed length
-  kMember,         // of an open block
-  kUnfinished,     // closed block, current stamp, not finalized on disk (the datanode restarted)
-  kWrongLength,    // closed block, current stamp, finalized, shorter than what was committed
-  kOutdated,       // an older stamp of a closed block, or not a member of an open one
-  kAhead,          // a newer stamp than this namenode's record, below the counter: it lags, or a bug
-  kCopying,        // temporary: a copy on its way
-  kDeleted,        // no record and an id that was given out: a committed delete explains it
+  kGood,         // closed block, finalized, current stamp, at least the committed length
+  kMember,       // of an open block
+  kUnfinished,   // closed block, current stamp, not finalized on disk (the datanode restarted)
+  kWrongLength,  // closed block, current stamp, finalized, shorter than what was committed
+  kOutdated,     // an older stamp of a closed block, or not a member of an open one
+  kAhead,        // a newer stamp than this namenode's record, below the counter: it lags, or a bug
+  kCopying,      // temporary: a copy on its way
+  kDeleted,      // no record and an id that was given out: a committed delete explains it
   kUnknownFuture,  // id or stamp above the counters: evidence of a lost namespace; never deleted
 };
 const char* VerdictName(ReplicaVerdict verdict);
@@ -66,14 +67,15 @@ struct ReplicaView {
 };
 
 struct BlockHealth {
-  std::vector<NodeIndex> good;        // finalized, current stamp, not corrupt, node not dead
-  std::vector<NodeIndex> unfinished;  // current stamp, not finalized or of a wrong length; node not dead
-  std::vector<NodeIndex> outdated;    // older stamp; node not dead
-  std::vector<NodeIndex> corrupt;     // marked corrupt; node not dead
-  size_t live = 0;                    // good.size()
-  size_t missing_copies = 0;          // expected - live
-  size_t excess = 0;                  // live - expected
-  bool missing = false;               // nothing readable at all
+  std::vector<NodeIndex> good;  // finalized, current stamp, not corrupt, node not dead
+  std::vector<NodeIndex>
+      unfinished;  // current stamp, not finalized or of a wrong length; node not dead
+  std::vector<NodeIndex> outdated;  // older stamp; node not dead
+  std::vector<NodeIndex> corrupt;   // marked corrupt; node not dead
+  size_t live = 0;                  // good.size()
+  size_t missing_copies = 0;        // expected - live
+  size_t excess = 0;                // live - expected
+  bool missing = false;             // nothing readable at all
 };
 /// Of a closed block.
 BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView> replicas);
@@ -84,7 +86,7 @@ std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts, std::span<const Rep
 
 /// Which outdated, unfinished and corrupt replicas may be deleted: none before the block has all its expected
 /// replicas good (or as many as there are live nodes to hold one), and never anything while none is good.
-std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts, std::span<const ReplicaView> replicas,
-                                      size_t live_nodes);
+std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
+                                      std::span<const ReplicaView> replicas, size_t live_nodes);
 
 }  // namespace dfs::nn

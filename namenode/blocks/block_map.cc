@@ -18,7 +18,9 @@ uint64_t Pack(const Replica& r) {
   return std::min(r.stamp.value, kMaxStamp) << 20 | uint64_t{r.node} << 5 |
          (r.corrupt ? kCorrupt : 0) | static_cast<uint64_t>(r.state);
 }
-NodeIndex NodeOf(uint64_t word) { return static_cast<NodeIndex>(word >> 5 & 0x7FFF); }
+NodeIndex NodeOf(uint64_t word) {
+  return static_cast<NodeIndex>(word >> 5 & 0x7FFF);
+}
 Replica Unpack(uint64_t word) {
   return Replica{NodeOf(word), static_cast<ReplicaState>(word & 7), (word & kCorrupt) != 0,
                  Stamp(word >> 20)};
@@ -62,7 +64,8 @@ BlockMap::Entry* BlockMap::Insert(Shard& shard, uint64_t hash, uint64_t block) {
 
 void BlockMap::Grow(Shard& shard) {
   Shard bigger;
-  bigger.capacity = std::max<uint32_t>(8, shard.capacity + std::max<uint32_t>(4, shard.capacity / 5));
+  bigger.capacity =
+      std::max<uint32_t>(8, shard.capacity + std::max<uint32_t>(4, shard.capacity / 5));
   bigger.entries = std::make_unique<Entry[]>(bigger.capacity);
   for (uint32_t i = 0; i < shard.capacity; ++i) {
     const Entry& e = shard.entries[i];

@@ -67,9 +67,7 @@ class BlockMap {
 
   size_t blocks() const { return blocks_; }
   size_t replicas() const { return replicas_; }
-  size_t replicas_of(NodeIndex node) const {
-    return node < per_node_.size() ? per_node_[node] : 0;
-  }
+  size_t replicas_of(NodeIndex node) const { return node < per_node_.size() ? per_node_[node] : 0; }
   size_t memory_bytes() const;
 
  private:

@@ -15,11 +15,13 @@ namespace {
 bool DidNotRestart(const RecoveryAnswer& a) {
   return a.state == ReplicaState::kRbw || a.state == ReplicaState::kFinalized;
 }
-bool HasReplica(const RecoveryAnswer& a) { return a.found && a.state != ReplicaState::kTemporary; }
+bool HasReplica(const RecoveryAnswer& a) {
+  return a.found && a.state != ReplicaState::kTemporary;
+}
 }  // namespace
 
-std::optional<RecoveryChoice> ChooseRecovery(const std::vector<MemberAnswer>& answers, bool was_closed,
-                                             uint64_t committed_length) {
+std::optional<RecoveryChoice> ChooseRecovery(const std::vector<MemberAnswer>& answers,
+                                             bool was_closed, uint64_t committed_length) {
   const MemberAnswer* full = nullptr;      // has the committed length of a closed block
   const MemberAnswer* shortest = nullptr;  // in the better class
   for (const MemberAnswer& m : answers) {
@@ -55,7 +57,8 @@ BlockRecovery::Actions BlockRecovery::Propose(Action action) {
 
 BlockRecovery::Actions BlockRecovery::Start(int64_t now_ns) {
   phase_began_ns_ = now_ns;
-  if (DefectOn(Defect::kRecoveryWithoutFence)) return OnStamp(target_.stamp, target_.members, now_ns);
+  if (DefectOn(Defect::kRecoveryWithoutFence))
+    return OnStamp(target_.stamp, target_.members, now_ns);
   Action fence;
   fence.kind = Action::Kind::kProposeFence;
   fence.stamp = target_.stamp;
@@ -97,8 +100,8 @@ BlockRecovery::Actions BlockRecovery::Ask(int64_t now_ns) {
   return out;
 }
 
-BlockRecovery::Actions BlockRecovery::OnInit(DatanodeId from, Stamp stamp, const RecoveryAnswer& answer,
-                                             int64_t now_ns) {
+BlockRecovery::Actions BlockRecovery::OnInit(DatanodeId from, Stamp stamp,
+                                             const RecoveryAnswer& answer, int64_t now_ns) {
   Member* m = Find(from);
   // An answer to an earlier question says nothing about a replica under this stamp.
   if (phase_ != Phase::kAsking || m == nullptr || stamp != target_.stamp) return {};
@@ -255,8 +258,10 @@ BlockRecovery::Actions BlockRecovery::OnTick(int64_t now_ns) {
       }
       return out;
     }
-    case Phase::kFinishing: return Finish(now_ns);
-    default: return {};
+    case Phase::kFinishing:
+      return Finish(now_ns);
+    default:
+      return {};
   }
 }
 
@@ -270,9 +275,8 @@ std::string BlockRecovery::Describe() const {
     finished += m.finished ? 1 : 0;
   }
   return fmt::format("block {} stamp {}: {}, {} members, {} answered, {} have it, {} finished",
-                     target_.block.value, target_.stamp.value,
-                     kNames[static_cast<int>(phase_)], target_.members.size(), answered, found,
-                     finished);
+                     target_.block.value, target_.stamp.value, kNames[static_cast<int>(phase_)],
+                     target_.members.size(), answered, found, finished);
 }
 
 }  // namespace dfs::nn

@@ -43,8 +43,8 @@ struct MemberAnswer {
 };
 /// was_closed: 6.4, a closed block of committed_length none of whose replicas is finalized; then a
 /// replica that has all of the committed length gives exactly that.
-std::optional<RecoveryChoice> ChooseRecovery(const std::vector<MemberAnswer>& answers, bool was_closed,
-                                             uint64_t committed_length);
+std::optional<RecoveryChoice> ChooseRecovery(const std::vector<MemberAnswer>& answers,
+                                             bool was_closed, uint64_t committed_length);
 
 class BlockRecovery {
  public:
@@ -75,7 +75,8 @@ class BlockRecovery {
   using Actions = std::vector<Action>;
   enum class Phase { kFencing, kAsking, kExcluding, kFinishing, kClosing, kDone };
 
-  BlockRecovery(Target target, RecoveryOptions options) : target_(std::move(target)), options_(options) {}
+  BlockRecovery(Target target, RecoveryOptions options)
+      : target_(std::move(target)), options_(options) {}
 
   Actions Start(int64_t now_ns);
   /// The fence or the exclusion was applied: the block's stamp and members are now these.
@@ -101,7 +102,7 @@ class BlockRecovery {
   struct Member {
     DatanodeId id;
     std::optional<RecoveryAnswer> answer;
-    bool asked = false;       // a question or a finish is under way
+    bool asked = false;  // a question or a finish is under way
     int64_t ask_again_ns = 0;
     bool finished = false;
   };

@@ -32,7 +32,7 @@ struct Datanode {
   std::string rack;
   std::string version;
   std::vector<DatanodeVolume> volumes;
-  uint64_t capacity_bytes = 0;   // sums of the volumes that work
+  uint64_t capacity_bytes = 0;  // sums of the volumes that work
   uint64_t available_bytes = 0;
   uint64_t used_bytes = 0;
   int failed_volumes = 0;
@@ -43,10 +43,10 @@ struct Datanode {
   /// The connection its commands go over; empty when it is gone. What it is, the service knows.
   std::weak_ptr<void> connection;
   // Reports.
-  bool reported = false;      // in full, since it registered
-  Term reported_term = 0;     // the leader's term in which its last full report ended
-  bool need_report = false;   // asked for in the next heartbeat's reply
-  uint64_t report_id = 0;     // of the report in progress, 0 when none
+  bool reported = false;     // in full, since it registered
+  Term reported_term = 0;    // the leader's term in which its last full report ended
+  bool need_report = false;  // asked for in the next heartbeat's reply
+  uint64_t report_id = 0;    // of the report in progress, 0 when none
   int next_page = 0;
   size_t replicas_before_report = 0;
   // Copies and deletions under way, for bounds.

@@ -4,7 +4,8 @@
 
 namespace dfs::nn {
 
-int64_t EffectiveDeletionDelay(int64_t delay_ns, uint64_t available_bytes, uint64_t capacity_bytes) {
+int64_t EffectiveDeletionDelay(int64_t delay_ns, uint64_t available_bytes,
+                               uint64_t capacity_bytes) {
   if (capacity_bytes == 0) return delay_ns;
   double free = static_cast<double>(available_bytes) / static_cast<double>(capacity_bytes);
   double part = std::clamp((free - 0.05) / 0.15, 0.0, 1.0);

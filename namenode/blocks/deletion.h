@@ -56,7 +56,7 @@ class DeletionBrake {
 /// Whether re-replication and deletion are withheld. Never asked for anything else: the namespace and writes
 /// are served from the first moment.
 struct SafeModeInput {
-  int64_t since_start_ns = 0;      // of this process: how long it has been listening to datanodes
+  int64_t since_start_ns = 0;  // of this process: how long it has been listening to datanodes
   int64_t dead_after_ns = 0;
   size_t blocks = 0;               // with a record
   size_t blocks_with_replica = 0;  // of those, with a replica reported

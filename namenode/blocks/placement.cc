@@ -18,9 +18,9 @@ bool Contains(const std::vector<NodeIndex>& list, NodeIndex node) {
 
 /// Less load first (each stream weighs as much as 10% of free space), then more free space.
 double Score(const PlacementNode& n) {
-  double free = n.capacity_bytes == 0
-                    ? 0
-                    : static_cast<double>(n.available_bytes) / static_cast<double>(n.capacity_bytes);
+  double free = n.capacity_bytes == 0 ? 0
+                                      : static_cast<double>(n.available_bytes) /
+                                            static_cast<double>(n.capacity_bytes);
   return free - 0.1 * n.load;
 }
 
@@ -102,8 +102,8 @@ std::vector<NodeIndex> ChooseTargets(std::span<const PlacementNode> nodes,
   return Chooser(nodes, request, random).Run();
 }
 
-void OrderForReading(std::span<const PlacementNode> nodes, std::string_view reader_host, Random& random,
-                     std::vector<NodeIndex>* replicas) {
+void OrderForReading(std::span<const PlacementNode> nodes, std::string_view reader_host,
+                     Random& random, std::vector<NodeIndex>* replicas) {
   if (replicas->size() < 2) return;
   std::string_view reader_rack;
   for (const PlacementNode& n : nodes) {

@@ -28,9 +28,9 @@ struct PlacementNode {
 struct PlacementRequest {
   size_t replicas = 3;  // in all, with those in `existing`
   uint64_t block_bytes = 0;
-  std::string_view writer_host;           // "" when none: the first replica is nobody's neighbour
-  std::vector<NodeIndex> existing;        // hold a replica already: count for racks, are not chosen again
-  std::vector<NodeIndex> exclude;         // must not be chosen
+  std::string_view writer_host;     // "" when none: the first replica is nobody's neighbour
+  std::vector<NodeIndex> existing;  // hold a replica already: count for racks, are not chosen again
+  std::vector<NodeIndex> exclude;   // must not be chosen
 };
 
 /// The targets, in chain order: writer's host, another rack, the same rack as the second, then anywhere;
@@ -42,7 +42,7 @@ std::vector<NodeIndex> ChooseTargets(std::span<const PlacementNode> nodes,
 
 /// The same snapshot, for reading: sorts replicas best first for a reader on reader_host (its own host, its rack,
 /// then least loaded; stale nodes last). The reader's rack is that of any datanode on its host.
-void OrderForReading(std::span<const PlacementNode> nodes, std::string_view reader_host, Random& random,
-                     std::vector<NodeIndex>* replicas);
+void OrderForReading(std::span<const PlacementNode> nodes, std::string_view reader_host,
+                     Random& random, std::vector<NodeIndex>* replicas);
 
 }  // namespace dfs::nn

@@ -6,8 +6,9 @@ namespace dfs::nn {
 
 std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const ReplicaView> replicas,
                                  std::span<const NodeIndex> targets_under_way,
-                                 std::span<const PlacementNode> nodes, std::span<const CopyLoad> loads,
-                                 int streams_per_node, Random& random) {
+                                 std::span<const PlacementNode> nodes,
+                                 std::span<const CopyLoad> loads, int streams_per_node,
+                                 Random& random) {
   auto copies = [&](NodeIndex node) {
     for (const CopyLoad& l : loads) {
       if (l.node == node) return l.copies;
@@ -20,7 +21,8 @@ std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const Replic
   CopyPlan plan;
   int best = streams_per_node;
   for (const ReplicaView& v : replicas) {
-    bool good = std::find(health.good.begin(), health.good.end(), v.replica.node) != health.good.end();
+    bool good =
+        std::find(health.good.begin(), health.good.end(), v.replica.node) != health.good.end();
     if (!good) continue;
     // A stale node may be gone: only when there is no better one.
     int cost = copies(v.replica.node) + (v.node == NodeState::kStale ? streams_per_node : 0);

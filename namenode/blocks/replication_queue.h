@@ -30,8 +30,9 @@ struct CopyLoad {
 /// under way, or there is no node left. targets_under_way: of copies of this block that run.
 std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const ReplicaView> replicas,
                                  std::span<const NodeIndex> targets_under_way,
-                                 std::span<const PlacementNode> nodes, std::span<const CopyLoad> loads,
-                                 int streams_per_node, Random& random);
+                                 std::span<const PlacementNode> nodes,
+                                 std::span<const CopyLoad> loads, int streams_per_node,
+                                 Random& random);
 
 class ReplicationQueue {
  public:
