@@ -1,0 +1,124 @@
+// BlockStore: all replicas of a datanode, over several volumes. Thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/env.h"
+#include "common/base/ids.h"
+#include "common/base/status.h"
+#include "datanode/store/replica.h"
+#include "datanode/store/volume.h"
+
+namespace dfs::dn {
+
+struct StoreOptions {
+  std::string cluster_id;
+  std::vector<std::string> volumes;
+  uint64_t reserve_bytes = 0;  // on each volume
+};
+
+struct OpenedReplica {
+  ReplicaPtr replica;
+  WriteTicket ticket;
+};
+
+struct VolumeInfo {
+  uint64_t storage_id = 0;
+  std::string path;
+  uint64_t capacity_bytes = 0, available_bytes = 0, used_bytes = 0;
+  bool failed = false;
+};
+
+class BlockStore {
+ public:
+  /// What others want to hear of. Called from any thread, with no lock held; set before use.
+  struct Events {
+    std::function<void(const ReplicaInfo&)>
+        finalized;  // in memory for writes, on disk for copies and recovered
+    std::function<void(const ReplicaInfo&)> deleted;
+    std::function<void(const ReplicaInfo&)> corrupt;
+    std::function<void(const Volume&)> volume_failed;
+  };
+
+  /// Opens or formats every volume and scans it. Fails when a volume belongs to another cluster or
+  /// datanode or is in use; a volume that cannot be read is taken out, unless it is the only one.
+  static Result<std::unique_ptr<BlockStore>> Open(StoreOptions options, Env& env,
+                                                  const Clock& clock, uint64_t seed);
+  ~BlockStore();
+
+  DatanodeId id() const { return id_; }
+  void SetEvents(Events events) { events_ = std::move(events); }
+
+  /// A writer opens (docs/blocks.md, "Opening"). old_stamp 0 and acked_length 0: may be made new
+  /// here. acked_length: what the writer knows every member to have; a replica with less is
+  /// refused. kNotFound, kStaleStamp, kConflict, kNoSpace, kBusy (a copy is under way).
+  Result<OpenedReplica> OpenForWrite(BlockId block, Stamp old_stamp, Stamp stamp,
+                                     uint64_t acked_length);
+  /// A copy by re-replication; replaces an unfinished one. kAlreadyExists when a replica of that
+  /// stamp or a newer one, or one that is being written, is here. An older one stays until the copy
+  /// is complete.
+  Result<OpenedReplica> CreateCopy(BlockId block, Stamp stamp);
+
+  /// kNotFound; kIoError when its volume failed.
+  Result<ReplicaPtr> Find(BlockId block) const;
+  /// Finalizes (Replica::Finalize), puts a copy in its place and tells the events; a copy is always
+  /// synced.
+  Status Finalize(const ReplicaPtr& replica, const WriteTicket& ticket, bool sync);
+  /// Tells the events that a recovery has finished at this replica.
+  void Recovered(const ReplicaPtr& replica);
+  /// Removes an unfinished copy.
+  void AbandonCopy(const ReplicaPtr& replica, const WriteTicket& ticket);
+  /// Deletes a replica whose stamp is at most max_stamp, whatever its state. kNotFound is success
+  /// for callers.
+  Status Delete(BlockId block, Stamp max_stamp);
+  /// A reader or scanner found it so.
+  void ReportCorrupt(const ReplicaPtr& replica, const Status& why);
+
+  /// Brings replicas that were finalized at least min_age_ns ago to that state on disk. Blocks.
+  /// Returns when the next is due (BootNs), 0 when none waits.
+  int64_t FinalizePending(int64_t min_age_ns);
+
+  std::vector<ReplicaInfo> List() const;
+  std::vector<VolumeInfo> Volumes() const;
+  bool AllVolumesFailed() const;
+  uint64_t highest_term() const;
+  /// Durable on at least one volume when it returns ok.
+  Status RecordTerm(uint64_t term);
+
+ private:
+  BlockStore(StoreOptions options, Env& env, const Clock& clock, uint64_t seed);
+  Status OpenVolumes(uint64_t seed);
+  Status Scan(Volume& volume);
+  Result<Volume*> ChooseVolume(uint64_t bytes);
+  Result<OpenedReplica> CreateNew(BlockId block, Stamp stamp);
+  void CheckVolumes();
+
+  const StoreOptions options_;
+  Env& env_;
+  const Clock& clock_;
+  DatanodeId id_;
+  Events events_;
+  std::vector<std::unique_ptr<Volume>> volumes_;
+
+  mutable std::mutex mutex_;  // the maps; never held across disk calls
+  std::unordered_map<BlockId, ReplicaPtr> replicas_;
+  std::unordered_map<BlockId, ReplicaPtr> copies_;  // temporary
+  struct Pending {
+    ReplicaPtr replica;
+    int64_t since_ns;
+  };
+  std::deque<Pending> pending_;
+  size_t next_volume_ = 0;
+  std::vector<bool> failure_told_;
+  uint64_t highest_term_ = 0;
+};
+
+}  // namespace dfs::dn
