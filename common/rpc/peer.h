@@ -57,7 +57,9 @@ class RequestHandler {
 /// Confined to the connection's executor. Closes when the last reference goes.
 class RpcPeer : public std::enable_shared_from_this<RpcPeer>, private Connection::Handler {
  public:
+  /// In each direction; beyond it calls end with kOverloaded.
   static constexpr size_t kMaxInFlight = 1024;
+  static constexpr size_t kMaxIncomingBytes = 64u << 20;
 
   /// handler may be null (a client that takes no requests); it must outlive the peer.
   static std::shared_ptr<RpcPeer> Create(ConnectionPtr connection, RequestHandler* handler);
@@ -86,7 +88,7 @@ class RpcPeer : public std::enable_shared_from_this<RpcPeer>, private Connection
   class ResponderImpl;
   struct Pending {
     ReplyCallback done;
-    Executor::TimerId timer = 0;
+    int64_t deadline_ns = 0;  // 0: none
   };
   RpcPeer(ConnectionPtr connection, RequestHandler* handler);
   void OnFrame(const FrameHeader& header, Buffer payload) override;
@@ -95,12 +97,18 @@ class RpcPeer : public std::enable_shared_from_this<RpcPeer>, private Connection
   void HandleIncoming(const FrameHeader& header, Buffer payload);
   void FinishCall(uint64_t request_id, Result<Reply> result);
   void FailAll(const Status& why);
+  void ArmDeadlines(int64_t deadline_ns);
+  void ExpireCalls();
 
   ConnectionPtr connection_;
   RequestHandler* handler_;
   std::unordered_map<uint64_t, Pending> pending_;
   uint64_t next_request_id_ = 1;
   size_t incoming_in_flight_ = 0;
+  size_t incoming_bytes_ = 0;  // of requests that are not answered yet
+  const Clock& clock_;
+  Executor::TimerId timer_ = 0;
+  int64_t timer_deadline_ns_ = 0;
   bool closed_ = false;
 };
 

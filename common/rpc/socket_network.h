@@ -25,8 +25,18 @@ struct NetworkLimits {
   size_t max_queued_bytes = 64u << 20;  // the connection is closed here
   int64_t handshake_timeout_ns = 5 * kSecond;
   int64_t idle_timeout_ns = 600 * kSecond;  // of accepted connections, 0: never
+  int64_t stall_timeout_ns =
+      60 * kSecond;  // a peer that stops in a frame, or takes nothing of what is queued
+  int64_t thread_idle_ns = 10 * kSecond;  // of ListenForStreams: a thread without a connection ends
 };
 
+struct SocketNetworkImpl;
+
+/// Confined to its loop; made and destroyed before and after the loop runs, or on it. Its
+/// destruction closes all its connections, silently, and ends and joins the threads of
+/// ListenForStreams, whose connections get OnClosed there. The handler of ListenForStreams is
+/// called on several threads at once. The Network it gets is valid until the connection it came
+/// with is released.
 class SocketNetwork : public Network {
  public:
   SocketNetwork(EventLoop& loop, std::shared_ptr<const NetworkIdentity> identity,
@@ -39,9 +49,14 @@ class SocketNetwork : public Network {
   Result<std::unique_ptr<Listener>> ListenForStreams(const Address& address,
                                                      StreamAcceptHandler accept) override;
 
+  size_t connection_count() const;
+
  private:
-  struct Impl;
-  std::shared_ptr<Impl> impl_;
+  friend std::shared_ptr<SocketNetworkImpl> SocketNetworkImplOf(SocketNetwork& network);
+  struct Resolver;
+  std::shared_ptr<SocketNetworkImpl> impl_;
+  std::shared_ptr<Resolver> resolver_;
+  std::unique_ptr<class StreamThreads> stream_threads_;
 };
 
 }  // namespace dfs::rpc
