@@ -55,6 +55,7 @@ struct FaultEnv::State {
   NodePtr root = std::make_shared<Node>(true);
   std::vector<NameOp> pending;
   std::set<std::string> locks;
+  bool offline = false;
   uint64_t epoch = 1;  // handles of earlier epochs are dead
   uint64_t capacity = 0;
   uint64_t used = 0;
@@ -83,6 +84,7 @@ struct FaultEnv::State {
 
   // Resolves all but the last component to directories.
   Result<Position> Find(const std::string& path) const {
+    if (offline) return Status(Code::kClosed, path + ": the machine is off");
     Position at{root, "", root};
     size_t begin = 0;
     while (begin < path.size()) {
@@ -535,6 +537,11 @@ void FaultEnv::KillProcess() {
   std::lock_guard lock(state_->mutex);
   ++state_->epoch;
   state_->locks.clear();
+}
+
+void FaultEnv::SetOffline(bool offline) {
+  std::lock_guard lock(state_->mutex);
+  state_->offline = offline;
 }
 
 void FaultEnv::AddFault(Fault fault) {

@@ -90,6 +90,10 @@ class FaultEnv final : public Env {
   /// The process dies but the machine does not: handles and locks go, bytes and names stay.
   void KillProcess();
 
+  /// While offline every operation fails with kClosed: between a crash and the restart, so that nothing that
+  /// is still being torn down touches the disk.
+  void SetOffline(bool offline);
+
   void AddFault(Fault fault);
   void ClearFaults();
   /// Writes and allocations beyond it fail with kNoSpace.

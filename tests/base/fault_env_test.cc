@@ -118,6 +118,18 @@ TEST_F(FaultEnvTest, KillingTheProcessKeepsThePageCache) {
   EXPECT_EQ(Read("/d/a"), "old");
 }
 
+TEST_F(FaultEnvTest, NothingTouchesADiskThatIsOff) {
+  auto file = Durable("/d/a", "x");
+  env_.Crash(random_, Mode::kDropUnsynced);
+  env_.SetOffline(true);
+  EXPECT_EQ(env_.WriteFileAtomically("/d/b", "y").code(), Code::kClosed);
+  EXPECT_EQ(env_.Remove("/d/a").code(), Code::kClosed);
+  EXPECT_EQ(env_.RemoveTree("/d").code(), Code::kClosed);
+  EXPECT_EQ(env_.SyncDir("/d").code(), Code::kClosed);
+  env_.SetOffline(false);
+  EXPECT_EQ(Read("/d/a"), "x");
+}
+
 TEST_F(FaultEnvTest, RandomCrashesReachOldNewAndTorn) {
   std::set<std::string> seen;
   for (int i = 0; i < 300; ++i) {

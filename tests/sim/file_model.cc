@@ -1,0 +1,141 @@
+#include "tests/sim/file_model.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/base/check.h"
+
+namespace dfs::sim {
+
+namespace {
+
+uint64_t Mix(uint64_t x) {
+  x ^= x >> 33;
+  x *= 0xff51afd7ed558ccdull;
+  x ^= x >> 33;
+  x *= 0xc4ceb9fe1a85ec53ull;
+  return x ^ (x >> 33);
+}
+
+}  // namespace
+
+// 8 words: file and unit, write, six that follow from them. Zeros are write 0.
+std::string FileModel::UnitBytes(uint64_t unit, uint32_t write) const {
+  std::string bytes(kUnit, '\0');
+  if (write == 0) return bytes;
+  uint64_t words[kUnit / 8];
+  words[0] = id_ << 32 | unit;
+  words[1] = write;
+  for (size_t i = 2; i < kUnit / 8; ++i) words[i] = Mix(words[0] * 31 + words[1] * 1'000'003 + i);
+  std::memcpy(bytes.data(), words, kUnit);
+  return bytes;
+}
+
+std::string FileModel::BeginWrite(uint64_t offset, uint64_t size) {
+  DFS_CHECK(offset % kUnit == 0 && size % kUnit == 0 && size > 0);
+  DFS_CHECK(offset <= max_size());
+  const uint32_t write = next_write_++;
+  ++clock_;
+  std::string bytes;
+  bytes.reserve(size);
+  for (uint64_t unit = offset / kUnit; unit < (offset + size) / kUnit; ++unit) {
+    if (unit == units_.size()) {
+      units_.emplace_back();
+      units_.back().versions.push_back({0});
+    }
+    units_[unit].versions.push_back({write});
+    bytes += UnitBytes(unit, write);
+  }
+  return bytes;
+}
+
+void FileModel::SyncDone(uint64_t up_to_write) {
+  ++clock_;
+  for (uint64_t i = 0; i < units_.size(); ++i) {
+    auto& versions = units_[i].versions;
+    // The newest one that the sync covers takes away everything older.
+    size_t keep = versions.size();
+    while (keep > 0 && versions[keep - 1].write > up_to_write) --keep;
+    if (keep == 0) continue;
+    if (versions[keep - 1].write != 0 && i + 1 > synced_units_) synced_units_ = i + 1;
+    for (size_t k = 0; k + 1 < keep; ++k)
+      versions[k].gone_at = std::min(versions[k].gone_at, clock_);
+    // Readers that began long ago are the only ones that care for these.
+    if (versions.size() > 16) {
+      std::erase_if(versions, [&](const Version& v) { return v.gone_at + 1000 < clock_; });
+    }
+  }
+  if (synced_sizes_.empty() || synced_sizes_.back().second != synced_units_) {
+    synced_sizes_.emplace_back(clock_, synced_units_);
+  }
+}
+
+void FileModel::FlushDone(uint64_t up_to_write, uint64_t loss_epoch) {
+  ++clock_;
+  uint64_t last = 0;
+  for (uint64_t i = 0; i < units_.size(); ++i) {
+    Unit& unit = units_[i];
+    uint32_t newest = 0;
+    for (const Version& v : unit.versions) {
+      if (v.write <= up_to_write) newest = std::max(newest, v.write);
+    }
+    if (newest == 0) continue;
+    last = i + 1;
+    if (newest == unit.flushed_write && unit.flushed_epoch == loss_epoch) continue;
+    unit.flushed_write = newest;
+    unit.flushed_epoch = loss_epoch;
+    unit.flushed_at = clock_;
+  }
+  flushed_units_ = last;
+  flushed_epoch_ = loss_epoch;
+  flushed_at_ = clock_;
+}
+
+std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
+                             uint64_t loss_epoch) const {
+  DFS_CHECK(offset % kUnit == 0);
+  const uint64_t end = offset + data.size();
+  uint64_t least = 0;
+  for (const auto& [at, units] : synced_sizes_) {
+    if (at <= since) least = std::max(least, units * kUnit);
+  }
+  if (flushed_at_ != 0 && flushed_at_ <= since && flushed_epoch_ == loss_epoch) {
+    least = std::max(least, flushed_units_ * kUnit);
+  }
+  if (at_end && end < least) {
+    return fmt::format("file {} ends at {}, acknowledged length is {}", id_, end, least);
+  }
+  if (end > max_size()) {
+    return fmt::format("file {} has {} bytes, at most {} were written", id_, end, max_size());
+  }
+  for (uint64_t at = offset; at < end; at += kUnit) {
+    const uint64_t unit = at / kUnit;
+    const std::string_view got = data.substr(at - offset, kUnit);
+    const Unit& model = units_[unit];
+    const bool flushed_holds =
+        model.flushed_write > 0 && model.flushed_epoch == loss_epoch && model.flushed_at <= since;
+    std::string allowed;
+    bool fits = false;
+    for (const Version& v : model.versions) {
+      if (v.gone_at <= since) continue;
+      if (flushed_holds && v.write < model.flushed_write) continue;
+      const std::string expected = UnitBytes(unit, v.write);
+      if (std::string_view(expected).substr(0, got.size()) == got) {
+        fits = true;
+        break;
+      }
+      allowed += fmt::format(" {}", v.write);
+    }
+    if (fits) continue;
+    uint64_t words[2] = {};
+    std::memcpy(words, got.data(), std::min<size_t>(got.size(), sizeof(words)));
+    return fmt::format(
+        "file {} unit {} (offset {}) shows file {} unit {} write {}, allowed writes:{}", id_, unit,
+        at, words[0] >> 32, words[0] & 0xffffffff, words[1], allowed);
+  }
+  return "";
+}
+
+}  // namespace dfs::sim

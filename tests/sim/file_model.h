@@ -1,0 +1,71 @@
+// FileModel: what one file may contain. Content comes in units of 64 bytes, each telling by itself which write
+// made it; the model keeps for each unit which writes it may show:
+//  * after a sync was acknowledged, what was last written before it, or something later;
+//  * after a flush was acknowledged, the same, as long as no datanode has lost its memory since;
+//  * otherwise anything written since.
+// One writer at a time; any number of readers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace dfs::sim {
+
+class FileModel {
+ public:
+  static constexpr uint64_t kUnit = 64;
+
+  explicit FileModel(uint64_t id) : id_(id) {}
+
+  uint64_t id() const { return id_; }
+  /// Grows with every event of the model; reads remember it.
+  uint64_t Now() const { return clock_; }
+
+  /// A write of whole units begins: from now on it may be seen. Returns its bytes. Appends and overwrites;
+  /// a gap up to offset may not be left.
+  std::string BeginWrite(uint64_t offset, uint64_t size);
+  /// Writes that were acknowledged to the caller so far, to be given to SyncDone or FlushDone later.
+  uint64_t last_write() const { return next_write_ - 1; }
+  /// Everything up to the write is durable: nothing older may be seen any more.
+  void SyncDone(uint64_t up_to_write);
+  /// The same in memory; loss_epoch is the number of times datanodes lost memory so far.
+  void FlushDone(uint64_t up_to_write, uint64_t loss_epoch);
+
+  /// Length of what was ever written.
+  uint64_t max_size() const { return units_.size() * kUnit; }
+  uint64_t synced_size() const { return synced_units_ * kUnit; }
+
+  /// Checks bytes read at an offset by a read that began at Now() == since. "" when they are allowed.
+  /// at_end: the read met the end of the file behind them.
+  std::string Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
+                    uint64_t loss_epoch) const;
+
+ private:
+  struct Version {
+    uint32_t write;
+    uint64_t gone_at = UINT64_MAX;  // from then on it may not be seen
+  };
+  struct Unit {
+    std::vector<Version> versions;  // oldest first; write 0: zeros or not there
+    uint32_t flushed_write = 0;     // at least this one, while nothing was lost
+    uint64_t flushed_epoch = 0;
+    uint64_t flushed_at = 0;
+  };
+
+  std::string UnitBytes(uint64_t unit, uint32_t write) const;
+
+  const uint64_t id_;
+  uint64_t clock_ = 1;
+  uint32_t next_write_ = 1;
+  std::vector<Unit> units_;
+  uint64_t synced_units_ = 0;
+  std::vector<std::pair<uint64_t, uint64_t>> synced_sizes_;  // (since when, units)
+  uint64_t flushed_units_ = 0;
+  uint64_t flushed_epoch_ = 0;
+  uint64_t flushed_at_ = 0;
+};
+
+}  // namespace dfs::sim

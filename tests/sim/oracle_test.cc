@@ -1,0 +1,155 @@
+// The oracles of the cluster simulation: they accept what is right and refuse what is wrong.
+#include <gtest/gtest.h>
+
+#include "tests/sim/file_model.h"
+#include "tests/sim/name_history.h"
+
+namespace dfs::sim {
+namespace {
+
+using Kind = NameHistory::Kind;
+using Outcome = NameHistory::Outcome;
+using Verdict = NameHistory::Verdict;
+
+struct Op {
+  Kind kind;
+  Outcome outcome;
+  uint64_t inode;
+  uint64_t from;
+  uint64_t to;
+};
+
+Verdict Check(const std::vector<Op>& ops) {
+  NameHistory history;
+  for (const Op& op : ops) {
+    const size_t n = history.Invoke(op.kind, op.from);
+    history.Return(n, op.outcome, op.inode, op.to);
+  }
+  return history.Check();
+}
+
+TEST(NameHistory, Sequential) {
+  EXPECT_EQ(Check({}), Verdict::kLinearizable);
+  EXPECT_EQ(Check({{Kind::kStat, Outcome::kRefused, 0, 1, 2},
+                   {Kind::kCreate, Outcome::kOk, 5, 3, 4},
+                   {Kind::kStat, Outcome::kOk, 5, 5, 6},
+                   {Kind::kCreate, Outcome::kRefused, 0, 7, 8},
+                   {Kind::kUnlink, Outcome::kOk, 0, 9, 10},
+                   {Kind::kStat, Outcome::kRefused, 0, 11, 12}}),
+            Verdict::kLinearizable);
+  EXPECT_EQ(
+      Check({{Kind::kCreate, Outcome::kOk, 5, 3, 4}, {Kind::kStat, Outcome::kRefused, 0, 5, 6}}),
+      Verdict::kViolation)
+      << "a stale read, or a lost create";
+  EXPECT_EQ(Check({{Kind::kCreate, Outcome::kOk, 5, 3, 4}, {Kind::kCreate, Outcome::kOk, 6, 5, 6}}),
+            Verdict::kViolation);
+  EXPECT_EQ(Check({{Kind::kCreate, Outcome::kOk, 5, 3, 4}, {Kind::kStat, Outcome::kOk, 6, 5, 6}}),
+            Verdict::kViolation);
+  EXPECT_EQ(Check({{Kind::kCreate, Outcome::kRefused, 0, 3, 4}}), Verdict::kViolation)
+      << "applied twice: the retry met its own effect";
+}
+
+TEST(NameHistory, ConcurrentMayTakeEitherOrder) {
+  EXPECT_EQ(
+      Check({{Kind::kCreate, Outcome::kOk, 5, 1, 10}, {Kind::kStat, Outcome::kRefused, 0, 2, 3}}),
+      Verdict::kLinearizable);
+  EXPECT_EQ(Check({{Kind::kCreate, Outcome::kOk, 5, 1, 10},
+                   {Kind::kStat, Outcome::kOk, 5, 2, 3},
+                   {Kind::kStat, Outcome::kRefused, 0, 4, 5}}),
+            Verdict::kViolation)
+      << "reads may not go back";
+  EXPECT_EQ(
+      Check({{Kind::kCreate, Outcome::kOk, 5, 1, 10}, {Kind::kCreate, Outcome::kOk, 6, 1, 10}}),
+      Verdict::kViolation);
+  EXPECT_EQ(Check({{Kind::kCreate, Outcome::kOk, 5, 1, 10},
+                   {Kind::kCreate, Outcome::kOk, 6, 1, 10},
+                   {Kind::kUnlink, Outcome::kOk, 0, 2, 9}}),
+            Verdict::kLinearizable);
+}
+
+TEST(NameHistory, UnknownMayHappenLateOrNever) {
+  EXPECT_EQ(Check({{Kind::kCreate, Outcome::kUnknown, 0, 1, 0},
+                   {Kind::kStat, Outcome::kRefused, 0, 5, 6},
+                   {Kind::kStat, Outcome::kOk, 9, 7, 8},
+                   {Kind::kStat, Outcome::kOk, 9, 9, 10}}),
+            Verdict::kLinearizable);
+  EXPECT_EQ(Check({{Kind::kCreate, Outcome::kUnknown, 0, 1, 0},
+                   {Kind::kStat, Outcome::kOk, 9, 5, 6},
+                   {Kind::kStat, Outcome::kRefused, 0, 7, 8}}),
+            Verdict::kViolation)
+      << "nobody unlinked it";
+  EXPECT_EQ(Check({{Kind::kUnlink, Outcome::kUnknown, 0, 1, 0},
+                   {Kind::kCreate, Outcome::kRefused, 0, 2, 3}}),
+            Verdict::kViolation);
+}
+
+TEST(NameHistory, GivesUpRatherThanHang) {
+  NameHistory history;
+  for (int i = 0; i < 40; ++i) history.Invoke(i % 2 == 0 ? Kind::kCreate : Kind::kUnlink, 1);
+  // More creates than there are unlinks to make room for them: impossible, but in very many ways.
+  for (uint64_t i = 0; i < 30; ++i) {
+    history.Return(history.Invoke(Kind::kCreate, 2 + 2 * i), Outcome::kOk, 100 + i, 3 + 2 * i);
+  }
+  EXPECT_EQ(history.Check(1000), Verdict::kTooHard);
+}
+
+TEST(FileModel, UnsyncedMayBeOldOrNew) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 256);
+  file.SyncDone(file.last_write());
+  const std::string two = file.BeginWrite(64, 64);
+  const std::string mixed = one.substr(0, 64) + two + one.substr(128);
+  EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
+  EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 0), "");
+  file.SyncDone(file.last_write());
+  EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 0), "");
+  EXPECT_NE(file.Check(0, one, true, file.Now(), 0), "") << "a lost synced write";
+  EXPECT_NE(file.Check(0, mixed.substr(0, 128), true, file.Now(), 0), "")
+      << "cut below the synced length";
+  EXPECT_EQ(file.Check(0, mixed.substr(0, 128), false, file.Now(), 0), "");
+  EXPECT_NE(file.Check(0, mixed + std::string(64, '\0'), true, file.Now(), 0), "")
+      << "never written";
+  std::string torn = mixed;
+  torn[70] = static_cast<char>(torn[70] ^ 1);
+  EXPECT_NE(file.Check(0, torn, true, file.Now(), 0), "");
+  EXPECT_NE(file.Check(64, one.substr(0, 64), false, file.Now(), 0), "") << "another place's bytes";
+}
+
+TEST(FileModel, AReadThatBeganBeforeTheSyncMaySeeTheOld) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 64);
+  file.SyncDone(file.last_write());
+  const uint64_t since = file.Now();
+  file.BeginWrite(0, 64);
+  file.SyncDone(file.last_write());
+  EXPECT_EQ(file.Check(0, one, true, since, 0), "");
+  EXPECT_NE(file.Check(0, one, true, file.Now(), 0), "");
+}
+
+TEST(FileModel, FlushedHoldsUntilMemoryIsLost) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 128);
+  file.SyncDone(file.last_write());
+  const std::string two = file.BeginWrite(0, 192);
+  file.FlushDone(file.last_write(), 3);
+  EXPECT_EQ(file.Check(0, two, true, file.Now(), 3), "");
+  EXPECT_NE(file.Check(0, one, true, file.Now(), 3), "");
+  EXPECT_NE(file.Check(0, two.substr(0, 128), true, file.Now(), 3), "");
+  EXPECT_EQ(file.Check(0, one, true, file.Now(), 4), "");
+  EXPECT_EQ(file.Check(0, two.substr(0, 128), true, file.Now(), 4), "");
+  EXPECT_NE(file.Check(0, two.substr(0, 64), true, file.Now(), 4), "");
+}
+
+TEST(FileModel, ASyncCoversOnlyWhatCameBefore) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 64);
+  const uint64_t covered = file.last_write();
+  const std::string two = file.BeginWrite(0, 64);
+  file.SyncDone(covered);
+  EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
+  EXPECT_EQ(file.Check(0, two, true, file.Now(), 0), "");
+  EXPECT_NE(file.Check(0, std::string(64, '\0'), true, file.Now(), 0), "");
+}
+
+}  // namespace
+}  // namespace dfs::sim
