@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "common/auth/key_file.h"
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "tools/dev/ports.h"
@@ -25,7 +26,7 @@ constexpr int kUsualBlockPort = 9866;
 
 int64_t Now() { return SystemClock().BootNs(); }
 
-void Pause() {
+void ShortPause() {
   const timespec pause{0, 3'000'000};
   nanosleep(&pause, nullptr);
 }
@@ -49,7 +50,7 @@ Result<std::unique_ptr<FileLock>> LockDirectory(const std::string& directory) {
   while (true) {
     Result<std::unique_ptr<FileLock>> lock = PosixEnv().Lock(directory + "/dev.lock");
     if (lock || !lock.error().Is(Code::kBusy) || Now() > until) return lock;
-    Pause();
+    ShortPause();
   }
 }
 
@@ -119,15 +120,10 @@ Result<std::unique_ptr<DevCluster>> DevCluster::Create(const std::string& direct
   for (int i = 1; i <= spec.datanodes; ++i) {
     layout.members.push_back(NewMember(false, i, layout.socket_directory));
   }
-  std::string key(32, '\0');
-  FillSecureRandom(key.data(), key.size());
-  std::string hex;
-  for (const char c : key) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
-
   std::unique_ptr<DevCluster> out(new DevCluster(std::move(layout), std::move(lock)));
   DFS_RETURN_IF_ERROR(out->AssignPorts(spec.port_base));
   DFS_RETURN_IF_ERROR(MakePrivateDirectory(directory + "/log"));
-  DFS_RETURN_IF_ERROR(WritePrivateFile(out->layout_.key_file(), hex + "\n"));
+  DFS_RETURN_IF_ERROR(LoadOrCreateKeyFile(out->layout_.key_file()).status());
   DFS_RETURN_IF_ERROR(out->WriteConfigs());
   // Last: from here on the directory is a cluster.
   DFS_RETURN_IF_ERROR(SaveLayout(out->layout_));
@@ -304,7 +300,7 @@ Status DevCluster::AwaitReady(std::vector<Member*> waiting, int64_t started_ns,
                                                  waiting[0]->name, kReadyTimeoutNs / kSecond,
                                                  layout_.LogOf(*waiting[0])));
     }
-    Pause();
+    ShortPause();
   }
   return Status::Ok();
 }
@@ -312,16 +308,13 @@ Status DevCluster::AwaitReady(std::vector<Member*> waiting, int64_t started_ns,
 std::string DevCluster::EndOfLog(const Member& member) const {
   const std::string path = layout_.LogOf(member);
   const Result<std::string> text = PosixEnv().ReadFile(path);
-  std::string out;
-  if (text) {
-    size_t from = text->size();
-    for (int lines = 0; from > 0 && lines < 6; --from) {
-      if ((*text)[from - 1] == '\n' && from != text->size()) ++lines;
-      if (lines == 6) break;
-    }
-    out = text->substr(from);
-  }
+  std::string out = text ? *text : "";
   while (!out.empty() && out.back() == '\n') out.pop_back();
+  size_t from = out.size();
+  for (int lines = 0; lines < 6 && from != std::string::npos && from > 0; ++lines) {
+    from = out.rfind('\n', from - 1);
+  }
+  if (from != std::string::npos && from > 0) out = out.substr(from + 1);
   return fmt::format("{}\n(the whole log: {})", out, path);
 }
 
@@ -354,7 +347,7 @@ Status DevCluster::WaitUntilHealthy(int64_t timeout_ns) {
       return Status(Code::kTimedOut, fmt::format("only {} of {} datanodes are registered", live,
                                                  running));
     }
-    dfs::dev::Pause();
+    ShortPause();
   }
 }
 

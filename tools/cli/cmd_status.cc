@@ -1,0 +1,141 @@
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "tools/cli/cluster_health.h"
+#include "tools/cli/commands.h"
+#include "tools/cli/json_out.h"
+#include "tools/cli/verb.h"
+
+namespace dfs::cli {
+namespace {
+
+void PrintMembers(const std::vector<MemberAnswer>& members) {
+  Table table({"Namenode", "Address", "Role", ">Term", ">Applied", ">Log from", "State hash"});
+  for (const MemberAnswer& m : members) {
+    if (!m.status) {
+      table.Row({"?", m.address, "down", "", "", "", m.status.error().message()});
+      continue;
+    }
+    const ClusterStatus& s = *m.status;
+    table.Row({std::to_string(s.node_id), m.address, s.leader ? "leader" : "follower",
+               std::to_string(s.term), std::to_string(s.applied_index),
+               std::to_string(s.first_log_index), s.state_hash});
+  }
+  std::fputs(table.ToString("  ").c_str(), stdout);
+}
+
+void PrintDatanodes(const ClusterStatus& s) {
+  Table table({"Datanode", "Address", "State", "Rack", ">Replicas", ">Used", ">Available",
+               ">Heard from"});
+  for (const DatanodeInfo& d : s.datanodes) {
+    table.Row({fmt::format("{:016x}", d.datanode), d.address, d.state, d.rack,
+               std::to_string(d.replicas), HumanSize(d.used_bytes), HumanSize(d.available_bytes),
+               fmt::format("{} ago", HumanDuration(d.last_heartbeat_ms * 1'000'000))});
+  }
+  std::fputs(table.ToString("  ").c_str(), stdout);
+}
+
+void PrintForPeople(const ClusterStatus& s, const std::vector<MemberAnswer>& members,
+                    const std::vector<Finding>& findings) {
+  fmt::print("Cluster {}  {}{}\n\n", s.cluster_id, s.version,
+             s.insecure ? "  INSECURE: TCP without a key" : "");
+  PrintMembers(members);
+  fmt::print("\n");
+  PrintDatanodes(s);
+  fmt::print("\n{} files, {} directories, {}; {} blocks, {} of them open; {} sessions\n",
+             s.usage.files, s.usage.directories, HumanSize(s.usage.bytes), s.blocks, s.open_blocks,
+             s.sessions);
+  fmt::print(
+      "Blocks under-replicated {}, missing {}; corrupt replicas {}; copies under way {}, "
+      "deletions waiting {}\n",
+      s.under_replicated, s.missing, s.corrupt_replicas, s.pending_replications,
+      s.pending_deletions);
+  if (findings.empty()) fmt::print("Healthy.\n");
+  for (const Finding& f : findings) {
+    fmt::print("{}: {}\n", f.is_error ? "ERROR" : "Warning", f.text);
+  }
+}
+
+}  // namespace
+
+std::vector<Finding> Examine(const ClusterStatus& s, const std::vector<MemberAnswer>& members) {
+  std::vector<Finding> out;
+  const auto add = [&](uint64_t count, bool error, const char* one, const char* many) {
+    if (count > 0) out.push_back({error, fmt::format("{} {}", count, count == 1 ? one : many)});
+  };
+  uint64_t dead = 0, stale = 0, failed_volumes = 0, silent = 0;
+  for (const DatanodeInfo& d : s.datanodes) {
+    dead += d.state == "dead" ? 1 : 0;
+    stale += d.state == "stale" ? 1 : 0;
+    failed_volumes += d.failed_volumes;
+  }
+  for (const MemberAnswer& m : members) silent += m.status.ok() ? 0 : 1;
+  add(s.missing, true, "block is missing (dfs fsck names the file)",
+      "blocks are missing (dfs fsck names the files)");
+  add(s.corrupt_replicas, false, "replica is corrupt", "replicas are corrupt");
+  add(s.under_replicated, false, "block has too few replicas", "blocks have too few replicas");
+  add(dead, false, "datanode is dead", "datanodes are dead");
+  add(stale, false, "datanode is silent", "datanodes are silent");
+  add(failed_volumes, false, "volume has failed", "volumes have failed");
+  add(silent, false, "namenode does not answer", "namenodes do not answer");
+  if (s.safe_mode) out.push_back({false, "re-replication and deletion are withheld (safe mode)"});
+  if (s.insecure) out.push_back({false, "anyone who reaches a port can read and write"});
+  return out;
+}
+
+int RunStatus(const Arguments& arguments) {
+  Verb verb("status", "The state of the cluster.", "  dfs status --exit-code && echo healthy");
+  bool exit_code = false;
+  verb.args().Flag("--exit-code", &exit_code, "0 healthy, 1 warnings, 7 errors");
+  if (const auto code = verb.args().Parse(arguments)) return *code;
+  const std::optional<Client> client = verb.Connect();
+  if (!client) return verb.ExitCode();
+  const Result<ClusterStatus> status = client->cluster_status();
+  if (!status) {
+    verb.Failed("get the status of", "the cluster", status.error());
+    return verb.ExitCode();
+  }
+  const std::vector<MemberAnswer> members = client->member_status();
+  const std::vector<Finding> findings = Examine(*status, members);
+  bool error = false;
+  for (const Finding& f : findings) error |= f.is_error;
+  const char* health = error ? "error" : findings.empty() ? "healthy" : "warning";
+  if (verb.json()) {
+    nlohmann::json out = ClusterAsJson(*status);
+    out["schema"] = "dfs.status/1";
+    out["health"] = health;
+    out["findings"] = nlohmann::json::array();
+    for (const Finding& f : findings) {
+      out["findings"].push_back({{"level", f.is_error ? "error" : "warning"}, {"text", f.text}});
+    }
+    out["namenodes"] = nlohmann::json::array();
+    for (const MemberAnswer& m : members) {
+      nlohmann::json j = {{"address", m.address}, {"answers", m.status.ok()}};
+      if (m.status) {
+        j.update({{"id", m.status->node_id},
+                  {"leader", m.status->leader},
+                  {"term", m.status->term},
+                  {"commit_index", m.status->commit_index},
+                  {"applied_index", m.status->applied_index},
+                  {"first_log_index", m.status->first_log_index},
+                  {"flushed_index", m.status->flushed_index},
+                  {"log_fsyncs", m.status->log_fsyncs},
+                  {"proposals", m.status->proposals},
+                  {"state_hash", m.status->state_hash}});
+      } else {
+        j["error"] = m.status.error().message();
+      }
+      out["namenodes"].push_back(std::move(j));
+    }
+    PrintJson(out);
+  } else {
+    PrintForPeople(*status, members, findings);
+  }
+  const int code = verb.ExitCode();
+  if (code != kExitOk || !exit_code) return code;
+  return error ? kExitData : findings.empty() ? kExitOk : kExitFailed;
+}
+
+}  // namespace dfs::cli

@@ -1,0 +1,30 @@
+// The verbs of dfs. Each takes what follows the verb and returns the exit code.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+namespace dfs::cli {
+
+using Arguments = std::vector<std::string>;
+
+int RunAppend(const Arguments& arguments);
+int RunCat(const Arguments& arguments);
+int RunChmod(const Arguments& arguments);
+int RunChown(const Arguments& arguments);
+int RunDf(const Arguments& arguments);
+int RunDu(const Arguments& arguments);
+int RunFsck(const Arguments& arguments);
+int RunGet(const Arguments& arguments);
+int RunLs(const Arguments& arguments);
+int RunMkdir(const Arguments& arguments);
+int RunMv(const Arguments& arguments);
+int RunPut(const Arguments& arguments);
+int RunRm(const Arguments& arguments);
+int RunStat(const Arguments& arguments);
+int RunStatus(const Arguments& arguments);
+int RunTail(const Arguments& arguments);
+int RunTouch(const Arguments& arguments);
+
+}  // namespace dfs::cli

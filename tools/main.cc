@@ -1,0 +1,101 @@
+// dfs: the command line of users and administrators. Each verb is a file of tools/cli; dev and bench have
+// folders of their own.
+#include <fmt/format.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "tools/bench/cmd_bench.h"
+#include "tools/cli/args.h"
+#include "tools/cli/commands.h"
+#include "tools/dev/cmd_dev.h"
+
+#ifndef DFS_VERSION
+#define DFS_VERSION "unknown"
+#endif
+
+namespace {
+
+using dfs::cli::Arguments;
+
+struct Command {
+  const char* name;
+  const char* summary;
+  int (*run)(const Arguments&);
+};
+
+constexpr Command kCommands[] = {
+    {"ls", "list directories", dfs::cli::RunLs},
+    {"put", "copy local files in", dfs::cli::RunPut},
+    {"get", "copy files out", dfs::cli::RunGet},
+    {"cat", "write files to standard output", dfs::cli::RunCat},
+    {"tail", "the end of a file", dfs::cli::RunTail},
+    {"append", "append to a file", dfs::cli::RunAppend},
+    {"mkdir", "make directories", dfs::cli::RunMkdir},
+    {"mv", "rename, move", dfs::cli::RunMv},
+    {"rm", "remove", dfs::cli::RunRm},
+    {"touch", "make empty files, set times", dfs::cli::RunTouch},
+    {"chmod", "set permissions", dfs::cli::RunChmod},
+    {"chown", "set owner and group", dfs::cli::RunChown},
+    {"stat", "what is known of a file", dfs::cli::RunStat},
+    {"du", "bytes below directories", dfs::cli::RunDu},
+    {"df", "space of the cluster", dfs::cli::RunDf},
+    {"status", "state of the cluster", dfs::cli::RunStatus},
+    {"fsck", "name files with missing, corrupt or too few replicas", dfs::cli::RunFsck},
+    {"dev", "a cluster on this machine, to try things out", dfs::dev::RunDev},
+    {"bench", "measure a cluster", dfs::bench::RunBench},
+};
+
+void PrintHelp(std::FILE* out) {
+  fmt::print(out, "Usage: dfs COMMAND ...\n\n");
+  for (const Command& c : kCommands) fmt::print(out, "  {:<8} {}\n", c.name, c.summary);
+  fmt::print(out,
+             "\nFirst steps:  dfs dev start ~/dfs-data;  dfs put FILE /;  dfs ls -l /\n"
+             "dfs COMMAND --help says more about one of them. Paths are the cluster's; a relative one\n"
+             "is below /user/$USER.\n");
+}
+
+int PrintVersion(const Arguments& rest) {
+  if (!rest.empty() && rest[0] == "--json") {
+    fmt::print("{{\"schema\":\"dfs.version/1\",\"version\":\"{}\"}}\n", DFS_VERSION);
+  } else {
+    fmt::print("dfs {}\n", DFS_VERSION);
+  }
+  return dfs::cli::kExitOk;
+}
+
+int Dispatch(std::string name, Arguments rest) {
+  if (name == "help") {
+    if (rest.empty()) {
+      PrintHelp(stdout);
+      return dfs::cli::kExitOk;
+    }
+    name = rest[0];
+    rest = {"--help"};
+  }
+  if (name == "--help" || name == "-h") {
+    PrintHelp(stdout);
+    return dfs::cli::kExitOk;
+  }
+  if (name == "--version" || name == "version") return PrintVersion(rest);
+  for (const Command& c : kCommands) {
+    if (name == c.name) return c.run(rest);
+  }
+  fmt::print(stderr, "dfs: there is no command '{}'\nTry: dfs --help\n", name);
+  return dfs::cli::kExitUsage;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // A closed pipe is an error of write, which the verbs turn into a quiet exit.
+  signal(SIGPIPE, SIG_IGN);
+  if (argc < 2) {
+    PrintHelp(stderr);
+    return dfs::cli::kExitUsage;
+  }
+  return Dispatch(argv[1], Arguments(argv + 2, argv + argc));
+}
