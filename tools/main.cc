@@ -52,10 +52,11 @@ constexpr Command kCommands[] = {
 void PrintHelp(std::FILE* out) {
   fmt::print(out, "Usage: dfs COMMAND ...\n\n");
   for (const Command& c : kCommands) fmt::print(out, "  {:<8} {}\n", c.name, c.summary);
-  fmt::print(out,
-             "\nFirst steps:  dfs dev start ~/dfs-data;  dfs put FILE /;  dfs ls -l /\n"
-             "dfs COMMAND --help says more about one of them. Paths are the cluster's; a relative one\n"
-             "is below /user/$USER.\n");
+  fmt::print(
+      out,
+      "\nFirst steps:  dfs dev start ~/dfs-data;  dfs put FILE /;  dfs ls -l /\n"
+      "dfs COMMAND --help says more about one of them. Paths are the cluster's; a relative one\n"
+      "is below /user/$USER.\n");
 }
 
 int PrintVersion(const Arguments& rest) {

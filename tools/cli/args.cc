@@ -39,7 +39,9 @@ void Args::Option(const std::string& names, int64_t* value, const std::string& h
 
 void Args::Options(const std::string& names, std::vector<std::string>* values,
                    const std::string& help) {
-  impl_->app.add_option(names, *values, help)->type_size(1)->expected(1, 1 << 20)
+  impl_->app.add_option(names, *values, help)
+      ->type_size(1)
+      ->expected(1, 1 << 20)
       ->allow_extra_args(false);
 }
 

@@ -36,8 +36,7 @@ class Args {
   void Option(const std::string& names, int64_t* value, const std::string& help, int64_t low,
               int64_t high);
   /// May be repeated.
-  void Options(const std::string& names, std::vector<std::string>* values,
-               const std::string& help);
+  void Options(const std::string& names, std::vector<std::string>* values, const std::string& help);
   /// "64K", "1.5G", "512MiB".
   void Size(const std::string& names, uint64_t* value, const std::string& help);
   void Positional(const std::string& name, std::string* value, const std::string& help,

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <toml++/toml.h>
+#include <cstdlib>
 #include <vector>
 
 #include "tools/cli/text.h"
@@ -91,9 +91,9 @@ Status ApplyFiles(const std::string& named, Options* options) {
     DFS_RETURN_IF_ERROR(ApplyFile(home + "/dfs/client.toml", named, &found_named, options));
   }
   if (!named.empty() && !found_named) {
-    return Status(Code::kInvalidArgument,
-                  fmt::format("no [cluster.{}] in /etc/dfs/client.toml or ~/.config/dfs/client.toml",
-                              named));
+    return Status(
+        Code::kInvalidArgument,
+        fmt::format("no [cluster.{}] in /etc/dfs/client.toml or ~/.config/dfs/client.toml", named));
   }
   return Status::Ok();
 }

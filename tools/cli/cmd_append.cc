@@ -19,7 +19,8 @@ Status CopyInto(Writer& writer, int fd) {
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Status::FromSystem(errno, "read");
     if (n == 0) return Status::Ok();
-    DFS_RETURN_IF_ERROR(writer.write(std::span<const std::byte>(buffer.get(), static_cast<size_t>(n))));
+    DFS_RETURN_IF_ERROR(
+        writer.write(std::span<const std::byte>(buffer.get(), static_cast<size_t>(n))));
   }
   return Status(Code::kCancelled, "interrupted");
 }
@@ -27,10 +28,11 @@ Status CopyInto(Writer& writer, int fd) {
 }  // namespace
 
 int RunAppend(const Arguments& arguments) {
-  Verb verb("append",
-            "Append local files ('-': standard input) to a file of the cluster, which is created when "
-            "absent. On disk on every replica when it returns.",
-            "  tail -f app.log | dfs append - /logs/app.log");
+  Verb verb(
+      "append",
+      "Append local files ('-': standard input) to a file of the cluster, which is created when "
+      "absent. On disk on every replica when it returns.",
+      "  tail -f app.log | dfs append - /logs/app.log");
   std::vector<std::string> paths;
   verb.args().Positionals("SOURCE... TARGET", &paths, "Local files, and the file they go to", 2);
   if (const auto code = verb.args().Parse(arguments)) return *code;

@@ -36,7 +36,8 @@ int RunDf(const Arguments& arguments) {
   const auto size = [&](uint64_t bytes) {
     return human ? ShortSize(bytes) : std::to_string(bytes);
   };
-  const uint64_t percent = s->capacity_bytes == 0 ? 0 : (used * 100 + s->capacity_bytes - 1) / s->capacity_bytes;
+  const uint64_t percent =
+      s->capacity_bytes == 0 ? 0 : (used * 100 + s->capacity_bytes - 1) / s->capacity_bytes;
   Table table({"Cluster", ">Size", ">Used", ">Avail", ">Use%", ">Files", ">File bytes"});
   table.Row({s->cluster_id.substr(0, 8), size(s->capacity_bytes), size(used),
              size(s->available_bytes), std::to_string(percent) + "%",

@@ -40,7 +40,8 @@ void Walk(Verb& verb, const Client& client, const DuOptions& o, const std::strin
     }
     if (directory) {
       for (const DirEntry& e : *directory) {
-        if (e.type == FileType::kDirectory) Walk(verb, client, o, JoinPath(path, e.name), depth + 1);
+        if (e.type == FileType::kDirectory)
+          Walk(verb, client, o, JoinPath(path, e.name), depth + 1);
       }
       if (!directory->error().ok()) verb.Failed("list", path, directory->error());
     }
@@ -56,9 +57,10 @@ void Walk(Verb& verb, const Client& client, const DuOptions& o, const std::strin
 }  // namespace
 
 int RunDu(const Arguments& arguments) {
-  Verb verb("du",
-            "Bytes, before replication, below directories. -s answers at once for a tree of any size.",
-            "  dfs du -sh /data\n  dfs du -h -d 1 /");
+  Verb verb(
+      "du",
+      "Bytes, before replication, below directories. -s answers at once for a tree of any size.",
+      "  dfs du -sh /data\n  dfs du -h -d 1 /");
   DuOptions o;
   bool summarize = false;
   std::vector<std::string> paths;

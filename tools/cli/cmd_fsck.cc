@@ -17,10 +17,14 @@ constexpr size_t kThreads = 8;
 
 const char* StateName(BlockState state) {
   switch (state) {
-    case BlockState::kOpen: return "open";
-    case BlockState::kClosed: return "closed";
-    case BlockState::kRecovering: return "recovering";
-    case BlockState::kUnknown: return "unknown";
+    case BlockState::kOpen:
+      return "open";
+    case BlockState::kClosed:
+      return "closed";
+    case BlockState::kRecovering:
+      return "recovering";
+    case BlockState::kUnknown:
+      return "unknown";
   }
   return "unknown";
 }
@@ -67,11 +71,11 @@ nlohmann::json Checker::BlockAsJson(const BlockLocation& b) const {
   }
   nlohmann::json corrupt = nlohmann::json::array();
   for (const uint64_t id : b.corrupt) corrupt.push_back(fmt::format("{:016x}", id));
-  return {{"block", b.block},       {"slot", b.slot},
-          {"offset", b.offset},     {"length", b.length},
-          {"stamp", b.stamp},       {"state", StateName(b.state)},
-          {"replicas", replicas},   {"corrupt", corrupt},
-          {"expected_replicas", b.expected_replicas}, {"problem", ProblemOf(b)}};
+  return {
+      {"block", b.block},       {"slot", b.slot},     {"offset", b.offset},
+      {"length", b.length},     {"stamp", b.stamp},   {"state", StateName(b.state)},
+      {"replicas", replicas},   {"corrupt", corrupt}, {"expected_replicas", b.expected_replicas},
+      {"problem", ProblemOf(b)}};
 }
 
 void Checker::Count(std::string_view problem) {
@@ -90,8 +94,10 @@ void Checker::Describe(const std::string& path, const FileLayout& layout) {
       if (bad || verbose_) blocks.push_back(BlockAsJson(b));
     }
     if (!problem && !verbose_) return;
-    nlohmann::json file = {{"size", layout.status.size}, {"inline", layout.is_inline},
-                           {"healthy", !problem}, {"blocks", blocks}};
+    nlohmann::json file = {{"size", layout.status.size},
+                           {"inline", layout.is_inline},
+                           {"healthy", !problem},
+                           {"blocks", blocks}};
     SetName(&file, "path", path);
     found_.push_back(std::move(file));
     return;
@@ -177,9 +183,10 @@ void Checker::Summarize() {
 }  // namespace
 
 int RunFsck(const Arguments& arguments) {
-  Verb verb("fsck",
-            "Name every file with missing, corrupt or too few replicas. Exit code 7 when there is one.",
-            "  dfs fsck\n  dfs fsck -v /data/big.bin");
+  Verb verb(
+      "fsck",
+      "Name every file with missing, corrupt or too few replicas. Exit code 7 when there is one.",
+      "  dfs fsck\n  dfs fsck -v /data/big.bin");
   bool verbose = false;
   std::vector<std::string> paths;
   verb.args().Flag("-v,--verbose", &verbose, "Every file, each block's replicas");
@@ -196,7 +203,8 @@ int RunFsck(const Arguments& arguments) {
       WalkTree(verb, *client, typed, true, true, "check",
                [&](const std::string& path, const FileStatus& status) {
                  if (status.is_directory()) ++checker.directories;
-                 if (status.is_regular()) pool.Submit([&checker, path] { checker.CheckFile(path); });
+                 if (status.is_regular())
+                   pool.Submit([&checker, path] { checker.CheckFile(path); });
                });
     }
   }

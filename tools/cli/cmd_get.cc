@@ -117,7 +117,8 @@ class Getter {
   Status GetFile(const std::string& remote, const FileStatus& status, const LocalDirectory& where,
                  const std::string& name);
   Status CopyTo(int fd, const std::string& remote);
-  Status Publish(const LocalDirectory& where, const std::string& temporary, const std::string& name);
+  Status Publish(const LocalDirectory& where, const std::string& temporary,
+                 const std::string& name);
   std::string TemporaryName(const std::string& name);
   void Done(const std::string& remote, const Status& status);
 
@@ -336,14 +337,16 @@ void GetAll(Verb& verb, const Client& client, Getter& getter,
 }  // namespace
 
 int RunGet(const Arguments& arguments) {
-  Verb verb("get", "Copy files of the cluster to local ones; the target '-' is standard output.",
-            "  dfs get /docs/report.pdf .\n  dfs get -r /backup ~/restored\n  dfs get /db.sql - | psql");
+  Verb verb(
+      "get", "Copy files of the cluster to local ones; the target '-' is standard output.",
+      "  dfs get /docs/report.pdf .\n  dfs get -r /backup ~/restored\n  dfs get /db.sql - | psql");
   GetOptions o;
   std::vector<std::string> paths;
   Args& args = verb.args();
   args.Flag("-r,-R,--recursive", &o.recursive, "Directories and all that is in them");
   args.Flag("-f,--force", &o.force, "Replace files that exist");
-  args.Flag("-p,--preserve", &o.preserve, "Keep times and all permission bits (as root: the owner)");
+  args.Flag("-p,--preserve", &o.preserve,
+            "Keep times and all permission bits (as root: the owner)");
   args.Flag("-v,--verbose", &o.verbose, "Name each file");
   args.Option("-j,--jobs", &o.jobs, "Files in flight at once (8)", 1, 256);
   args.Positionals("SOURCE... TARGET", &paths, "What to copy, and the local target (.)", 1);

@@ -98,8 +98,7 @@ void Lister::ShowLong(const std::vector<Item>& items) const {
   Table table({"", ">", "", "", ">", "", ""});
   for (const Item& item : items) {
     const FileStatus& s = *item.status;
-    const std::string size =
-        options_.human ? ShortSize(s.size) : std::to_string(s.size);
+    const std::string size = options_.human ? ShortSize(s.size) : std::to_string(s.size);
     std::string name = ShownName(item.name);
     if (s.is_symlink()) name += " -> " + ShownName(s.symlink_target);
     table.Row({ModeString(TypeLetter(s.type), s.mode), std::to_string(s.nlink),

@@ -26,7 +26,8 @@ int RunMkdir(const Arguments& arguments) {
   if (!client) return verb.ExitCode();
   for (const std::string& typed : paths) {
     const std::string path = ClusterPath(typed);
-    const Status made = parents ? client->create_directories(path, mode) : client->mkdir(path, mode);
+    const Status made =
+        parents ? client->create_directories(path, mode) : client->mkdir(path, mode);
     if (!made) {
       verb.Failed("make directory", typed, made);
       continue;

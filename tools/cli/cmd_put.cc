@@ -29,7 +29,9 @@ struct PutOptions {
   uint64_t block_size = 0;
 };
 
-int64_t Nanoseconds(const timespec& t) { return t.tv_sec * 1'000'000'000LL + t.tv_nsec; }
+int64_t Nanoseconds(const timespec& t) {
+  return t.tv_sec * 1'000'000'000LL + t.tv_nsec;
+}
 
 // Closes a descriptor at the end of its scope.
 struct Fd {
@@ -56,12 +58,14 @@ class Putter {
 
   void Run(const std::vector<std::pair<std::string, std::string>>& copies);
   Progress& progress() { return progress_; }
-  void PutStream(int fd, const std::string& shown, const std::string& target, const struct stat* st);
+  void PutStream(int fd, const std::string& shown, const std::string& target,
+                 const struct stat* st);
 
  private:
   // What a directory is given when all below it is done: the last reference goes then.
   struct Finisher {
-    Finisher(Putter& putter, std::shared_ptr<Finisher> above) : owner(putter), parent(std::move(above)) {}
+    Finisher(Putter& putter, std::shared_ptr<Finisher> above)
+        : owner(putter), parent(std::move(above)) {}
     ~Finisher() { owner.FinishDirectory(*this); }
     Putter& owner;
     std::shared_ptr<Finisher> parent;
@@ -198,10 +202,10 @@ void Putter::WalkDirectory(const std::string& source, const std::string& target,
   bool ours = made.ok();
   if (made.Is(Code::kAlreadyExists)) {
     const Result<FileStatus> there = client_.stat(target);
-    made = !there ? there.error()
-           : there->is_directory()
-               ? Status::Ok()
-               : Status(Code::kNotDirectory, fmt::format("'{}' exists and is no directory", target));
+    made = !there                  ? there.error()
+           : there->is_directory() ? Status::Ok()
+                                   : Status(Code::kNotDirectory,
+                                            fmt::format("'{}' exists and is no directory", target));
   }
   if (!made) {
     verb_.Failed("put", source, made);
@@ -300,17 +304,20 @@ bool TargetIsDirectory(Verb& verb, const Client& client, const std::string& type
 }  // namespace
 
 int RunPut(const Arguments& arguments) {
-  Verb verb("put", "Copy local files into the cluster; '-' is standard input.",
-            "  dfs put report.pdf /docs/\n  dfs put -r ~/src /backup\n  pg_dump db | dfs put - /db.sql");
+  Verb verb(
+      "put", "Copy local files into the cluster; '-' is standard input.",
+      "  dfs put report.pdf /docs/\n  dfs put -r ~/src /backup\n  pg_dump db | dfs put - /db.sql");
   PutOptions o;
   std::vector<std::string> paths;
   Args& args = verb.args();
   args.Flag("-r,-R,--recursive", &o.recursive, "Directories and all that is in them");
   args.Flag("-f,--force", &o.force, "Replace files that exist");
-  args.Flag("-p,--preserve", &o.preserve, "Keep times and all permission bits (as root: the owner)");
+  args.Flag("-p,--preserve", &o.preserve,
+            "Keep times and all permission bits (as root: the owner)");
   args.Flag("-v,--verbose", &o.verbose, "Name each file");
   args.Option("-j,--jobs", &o.jobs, "Files in flight at once (8)", 1, 256);
-  args.Option("--replication", &o.replication, "Replicas of each file (the cluster's default)", 1, 64);
+  args.Option("--replication", &o.replication, "Replicas of each file (the cluster's default)", 1,
+              64);
   args.Size("--block-size", &o.block_size, "Block size of each file (the cluster's default)");
   args.Positionals("SOURCE... TARGET", &paths, "Local files, and where to in the cluster", 2);
   if (const auto code = args.Parse(arguments)) return *code;

@@ -6,10 +6,11 @@
 namespace dfs::cli {
 
 int RunRm(const Arguments& arguments) {
-  Verb verb("rm",
-            "Remove files, with -r whole directories. A tree goes in one step, whatever its size; its "
-            "space is given back in the background.",
-            "  dfs rm /old.log\n  dfs rm -r /logs/2024");
+  Verb verb(
+      "rm",
+      "Remove files, with -r whole directories. A tree goes in one step, whatever its size; its "
+      "space is given back in the background.",
+      "  dfs rm /old.log\n  dfs rm -r /logs/2024");
   bool recursive = false;
   bool force = false;
   bool verbose = false;

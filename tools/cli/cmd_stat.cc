@@ -13,31 +13,80 @@ namespace {
 // One directive of -c, as GNU stat names them; false when it is none of them.
 bool Directive(char letter, const std::string& name, const FileStatus& s, std::string* out) {
   switch (letter) {
-    case 'n': *out += name; return true;
-    case 'N': *out += "'" + name + "'" + (s.is_symlink() ? " -> '" + s.symlink_target + "'" : ""); return true;
-    case 's': *out += std::to_string(s.size); return true;
-    case 'b': *out += std::to_string((s.allocated_bytes + 511) / 512); return true;
-    case 'B': *out += "512"; return true;
-    case 'o': *out += std::to_string(s.block_size); return true;
-    case 'a': *out += fmt::format("{:o}", s.mode); return true;
-    case 'A': *out += ModeString(TypeLetter(s.type), s.mode); return true;
-    case 'f': *out += fmt::format("{:x}", s.mode); return true;
-    case 'F': *out += TypeName(s.type); return true;
-    case 'u': *out += std::to_string(s.uid); return true;
-    case 'U': *out += UserName(s.uid); return true;
-    case 'g': *out += std::to_string(s.gid); return true;
-    case 'G': *out += GroupName(s.gid); return true;
-    case 'h': *out += std::to_string(s.nlink); return true;
-    case 'i': *out += std::to_string(s.inode); return true;
-    case 'r': *out += std::to_string(s.replication); return true;
-    case 'x': *out += IsoTime(s.atime_ns); return true;
-    case 'X': *out += std::to_string(s.atime_ns / 1'000'000'000); return true;
-    case 'y': *out += IsoTime(s.mtime_ns); return true;
-    case 'Y': *out += std::to_string(s.mtime_ns / 1'000'000'000); return true;
-    case 'z': *out += IsoTime(s.ctime_ns); return true;
-    case 'Z': *out += std::to_string(s.ctime_ns / 1'000'000'000); return true;
-    case '%': *out += '%'; return true;
-    default: return false;
+    case 'n':
+      *out += name;
+      return true;
+    case 'N':
+      *out += "'" + name + "'" + (s.is_symlink() ? " -> '" + s.symlink_target + "'" : "");
+      return true;
+    case 's':
+      *out += std::to_string(s.size);
+      return true;
+    case 'b':
+      *out += std::to_string((s.allocated_bytes + 511) / 512);
+      return true;
+    case 'B':
+      *out += "512";
+      return true;
+    case 'o':
+      *out += std::to_string(s.block_size);
+      return true;
+    case 'a':
+      *out += fmt::format("{:o}", s.mode);
+      return true;
+    case 'A':
+      *out += ModeString(TypeLetter(s.type), s.mode);
+      return true;
+    case 'f':
+      *out += fmt::format("{:x}", s.mode);
+      return true;
+    case 'F':
+      *out += TypeName(s.type);
+      return true;
+    case 'u':
+      *out += std::to_string(s.uid);
+      return true;
+    case 'U':
+      *out += UserName(s.uid);
+      return true;
+    case 'g':
+      *out += std::to_string(s.gid);
+      return true;
+    case 'G':
+      *out += GroupName(s.gid);
+      return true;
+    case 'h':
+      *out += std::to_string(s.nlink);
+      return true;
+    case 'i':
+      *out += std::to_string(s.inode);
+      return true;
+    case 'r':
+      *out += std::to_string(s.replication);
+      return true;
+    case 'x':
+      *out += IsoTime(s.atime_ns);
+      return true;
+    case 'X':
+      *out += std::to_string(s.atime_ns / 1'000'000'000);
+      return true;
+    case 'y':
+      *out += IsoTime(s.mtime_ns);
+      return true;
+    case 'Y':
+      *out += std::to_string(s.mtime_ns / 1'000'000'000);
+      return true;
+    case 'z':
+      *out += IsoTime(s.ctime_ns);
+      return true;
+    case 'Z':
+      *out += std::to_string(s.ctime_ns / 1'000'000'000);
+      return true;
+    case '%':
+      *out += '%';
+      return true;
+    default:
+      return false;
   }
 }
 

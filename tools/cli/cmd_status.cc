@@ -27,8 +27,8 @@ void PrintMembers(const std::vector<MemberAnswer>& members) {
 }
 
 void PrintDatanodes(const ClusterStatus& s) {
-  Table table({"Datanode", "Address", "State", "Rack", ">Replicas", ">Used", ">Available",
-               ">Heard from"});
+  Table table(
+      {"Datanode", "Address", "State", "Rack", ">Replicas", ">Used", ">Available", ">Heard from"});
   for (const DatanodeInfo& d : s.datanodes) {
     table.Row({fmt::format("{:016x}", d.datanode), d.address, d.state, d.rack,
                std::to_string(d.replicas), HumanSize(d.used_bytes), HumanSize(d.available_bytes),

@@ -21,8 +21,8 @@ Result<uint64_t> StartOfLastLines(const Reader& reader, uint64_t size, int64_t l
     const uint64_t start = end > kStep ? end - kStep : 0;
     size_t have = 0;
     while (have < end - start) {
-      DFS_ASSIGN_OR_RETURN(const size_t n, reader.read_at(start + have, {buffer.get() + have,
-                                                                         end - start - have}));
+      DFS_ASSIGN_OR_RETURN(const size_t n,
+                           reader.read_at(start + have, {buffer.get() + have, end - start - have}));
       if (n == 0) return Status(Code::kIoError, "the file became shorter while it was read");
       have += n;
     }
@@ -62,7 +62,8 @@ Status Tail(const Client& client, const std::string& path, int64_t lines, uint64
 }  // namespace
 
 int RunTail(const Arguments& arguments) {
-  Verb verb("tail", "The end of a file.", "  dfs tail -n 100 /logs/app.log\n  dfs tail -f /logs/app.log");
+  Verb verb("tail", "The end of a file.",
+            "  dfs tail -n 100 /logs/app.log\n  dfs tail -f /logs/app.log");
   int64_t lines = 10;
   uint64_t bytes = UINT64_MAX;
   bool follow = false;
@@ -74,8 +75,7 @@ int RunTail(const Arguments& arguments) {
   if (const auto code = verb.args().Parse(arguments)) return *code;
   const std::optional<Client> client = verb.Connect();
   if (!client) return verb.ExitCode();
-  const Status done =
-      Tail(*client, ClusterPath(typed), lines, bytes, bytes != UINT64_MAX, follow);
+  const Status done = Tail(*client, ClusterPath(typed), lines, bytes, bytes != UINT64_MAX, follow);
   if (done.posix_errno() == EPIPE) return kExitPipe;
   if (!done) verb.Failed("read", typed, done);
   return verb.ExitCode();

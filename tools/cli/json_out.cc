@@ -104,12 +104,9 @@ void PrintJson(const json& value) {
 
 std::string ErrorAsJson(std::string_view action, std::string_view object, const Status& why,
                         std::string_view hint) {
-  json error = {{"schema", "dfs.error/1"},
-                {"action", action},
-                {"code", CodeName(why.code())},
-                {"errno", why.posix_errno()},
-                {"exit_code", ExitCodeOf(why)},
-                {"message", why.message()}};
+  json error = {{"schema", "dfs.error/1"},      {"action", action},
+                {"code", CodeName(why.code())}, {"errno", why.posix_errno()},
+                {"exit_code", ExitCodeOf(why)}, {"message", why.message()}};
   SetName(&error, "object", object);
   if (!hint.empty()) error["hint"] = hint;
   return error.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";

@@ -28,7 +28,9 @@ Progress::Progress(std::string title, bool enabled)
       started_ns_(SystemClock().BootNs()),
       next_draw_ns_(started_ns_ + 2 * kRedrawNs) {}
 
-Progress::~Progress() { Finish(); }
+Progress::~Progress() {
+  Finish();
+}
 
 void Progress::AddTotal(uint64_t files, uint64_t bytes) {
   total_files_ += files;
@@ -45,7 +47,9 @@ void Progress::AddFile() {
   if (enabled_) Draw();
 }
 
-int64_t Progress::elapsed_ns() const { return SystemClock().BootNs() - started_ns_; }
+int64_t Progress::elapsed_ns() const {
+  return SystemClock().BootNs() - started_ns_;
+}
 
 void Progress::Draw() {
   const int64_t now = SystemClock().BootNs();

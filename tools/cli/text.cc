@@ -26,8 +26,8 @@ uint64_t SizeUnit(std::string_view unit) {
 
 // Splits "1.5G" into its number and unit.
 bool SplitNumber(std::string_view text, double* number, std::string_view* unit) {
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number,
-                                            std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), *number, std::chars_format::fixed);
   if (error != std::errc() || *number < 0) return false;
   *unit = text.substr(static_cast<size_t>(end - text.data()));
   while (!unit->empty() && unit->front() == ' ') unit->remove_prefix(1);
@@ -86,13 +86,26 @@ bool ApplyModeClause(std::string_view clause, bool is_directory, uint32_t* mode)
     for (; at < clause.size() && std::string_view("+-=").find(clause[at]) == std::string_view::npos;
          ++at) {
       switch (clause[at]) {
-        case 'r': bits |= 0444; break;
-        case 'w': bits |= 0222; break;
-        case 'x': bits |= 0111; break;
-        case 'X': bits |= (is_directory || (*mode & 0111) != 0) ? 0111 : 0; break;
-        case 's': bits |= 06000; break;
-        case 't': bits |= 01000; break;
-        default: return false;
+        case 'r':
+          bits |= 0444;
+          break;
+        case 'w':
+          bits |= 0222;
+          break;
+        case 'x':
+          bits |= 0111;
+          break;
+        case 'X':
+          bits |= (is_directory || (*mode & 0111) != 0) ? 0111 : 0;
+          break;
+        case 's':
+          bits |= 06000;
+          break;
+        case 't':
+          bits |= 01000;
+          break;
+        default:
+          return false;
       }
     }
     bits &= who;
@@ -121,7 +134,9 @@ size_t SequenceLength(std::string_view s) {
 }
 
 uint32_t CodePoint(std::string_view s, size_t length) {
-  const auto byte = [&](size_t i) { return static_cast<uint32_t>(static_cast<unsigned char>(s[i])); };
+  const auto byte = [&](size_t i) {
+    return static_cast<uint32_t>(static_cast<unsigned char>(s[i]));
+  };
   if (length == 1) return byte(0);
   uint32_t value = byte(0) & (0xFFu >> (length + 1));
   for (size_t i = 1; i < length; ++i) value = (value << 6) | (byte(i) & 0x3F);
@@ -141,7 +156,9 @@ bool IsCombining(uint32_t c) {
          (c >= 0x20D0 && c <= 0x20FF) || (c >= 0xFE00 && c <= 0xFE0F);
 }
 
-bool IsControl(uint32_t c) { return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029; }
+bool IsControl(uint32_t c) {
+  return c < 0x20 || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029;
+}
 
 }  // namespace
 

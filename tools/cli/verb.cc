@@ -30,7 +30,9 @@ void OnInterrupt(int) {
   alarm(3);
 }
 
-void OnAlarm(int) { SayAndExit("\ndfs: interrupted; a hidden temporary file may be left behind\n"); }
+void OnAlarm(int) {
+  SayAndExit("\ndfs: interrupted; a hidden temporary file may be left behind\n");
+}
 
 }  // namespace
 
@@ -67,7 +69,9 @@ void Verb::Failed(std::string_view action, std::string_view object, const Status
   PrintError(json_, action, object, why);
 }
 
-bool Verb::any_failed() const { return failure_code_ != 0; }
+bool Verb::any_failed() const {
+  return failure_code_ != 0;
+}
 
 int Verb::ExitCode() {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
@@ -229,28 +233,44 @@ bool StderrIsTerminal() {
 
 char TypeLetter(FileType type) {
   switch (type) {
-    case FileType::kDirectory: return 'd';
-    case FileType::kSymlink: return 'l';
-    case FileType::kFifo: return 'p';
-    case FileType::kSocket: return 's';
-    case FileType::kCharDevice: return 'c';
-    case FileType::kBlockDevice: return 'b';
-    case FileType::kRegular: return '-';
-    case FileType::kUnknown: return '?';
+    case FileType::kDirectory:
+      return 'd';
+    case FileType::kSymlink:
+      return 'l';
+    case FileType::kFifo:
+      return 'p';
+    case FileType::kSocket:
+      return 's';
+    case FileType::kCharDevice:
+      return 'c';
+    case FileType::kBlockDevice:
+      return 'b';
+    case FileType::kRegular:
+      return '-';
+    case FileType::kUnknown:
+      return '?';
   }
   return '?';
 }
 
 const char* TypeName(FileType type) {
   switch (type) {
-    case FileType::kDirectory: return "directory";
-    case FileType::kSymlink: return "symlink";
-    case FileType::kFifo: return "fifo";
-    case FileType::kSocket: return "socket";
-    case FileType::kCharDevice: return "char_device";
-    case FileType::kBlockDevice: return "block_device";
-    case FileType::kRegular: return "file";
-    case FileType::kUnknown: return "unknown";
+    case FileType::kDirectory:
+      return "directory";
+    case FileType::kSymlink:
+      return "symlink";
+    case FileType::kFifo:
+      return "fifo";
+    case FileType::kSocket:
+      return "socket";
+    case FileType::kCharDevice:
+      return "char_device";
+    case FileType::kBlockDevice:
+      return "block_device";
+    case FileType::kRegular:
+      return "file";
+    case FileType::kUnknown:
+      return "unknown";
   }
   return "unknown";
 }
@@ -276,6 +296,8 @@ void CatchInterrupts() {
   sigaction(SIGALRM, &action, nullptr);
 }
 
-bool Interrupted() { return g_interrupted.load(std::memory_order_relaxed); }
+bool Interrupted() {
+  return g_interrupted.load(std::memory_order_relaxed);
+}
 
 }  // namespace dfs::cli

@@ -42,17 +42,15 @@ int Fail(bool as_json, std::string_view action, std::string_view object, const S
   return why.Is(Code::kInvalidArgument) ? cli::kExitUsage : cli::ExitCodeOf(why);
 }
 
-std::string RoleAddress(const Member& m) { return m.address; }
+std::string RoleAddress(const Member& m) {
+  return m.address;
+}
 
 json MemberAsJson(const Layout& layout, const Member& m) {
-  json j = {{"name", m.name},
-            {"role", m.is_namenode ? "namenode" : "datanode"},
-            {"pid", m.process.pid},
-            {"address", m.address},
-            {"unix", m.unix_socket},
-            {"config", layout.ConfigOf(m)},
-            {"data", layout.DataOf(m)},
-            {"log", layout.LogOf(m)}};
+  json j = {{"name", m.name},           {"role", m.is_namenode ? "namenode" : "datanode"},
+            {"pid", m.process.pid},     {"address", m.address},
+            {"unix", m.unix_socket},    {"config", layout.ConfigOf(m)},
+            {"data", layout.DataOf(m)}, {"log", layout.LogOf(m)}};
   if (m.is_namenode) {
     j["raft_address"] = m.raft;
     j["id"] = m.number;
@@ -62,9 +60,12 @@ json MemberAsJson(const Layout& layout, const Member& m) {
 
 const char* StateText(ProcessState state) {
   switch (state) {
-    case ProcessState::kRunning: return "running";
-    case ProcessState::kPaused: return "paused";
-    case ProcessState::kGone: return "stopped";
+    case ProcessState::kRunning:
+      return "running";
+    case ProcessState::kPaused:
+      return "paused";
+    case ProcessState::kGone:
+      return "stopped";
   }
   return "stopped";
 }
@@ -88,16 +89,21 @@ struct StartOptions {
 Result<std::unique_ptr<DevCluster>> OpenOrCreate(const StartOptions& o) {
   if (IsDevDirectory(o.directory)) {
     DFS_ASSIGN_OR_RETURN(std::unique_ptr<DevCluster> cluster, DevCluster::Open(o.directory));
+    if (o.port_base > 0) {
+      return Status(Code::kInvalidArgument, "the ports of a cluster are chosen when it is made");
+    }
     const auto have = static_cast<int64_t>(cluster->layout().CountOf(true));
     if (o.namenodes_given && o.namenodes != have) {
-      return Status(Code::kInvalidArgument,
-                    fmt::format("this cluster has {} namenodes, which cannot be changed yet", have));
+      return Status(
+          Code::kInvalidArgument,
+          fmt::format("this cluster has {} namenodes, which cannot be changed yet", have));
     }
     const auto nodes = static_cast<int64_t>(cluster->layout().CountOf(false));
     if (o.datanodes_given && o.datanodes < nodes) {
-      return Status(Code::kInvalidArgument,
-                    fmt::format("this cluster has {} datanodes; they can be added to, not taken away",
-                                nodes));
+      return Status(
+          Code::kInvalidArgument,
+          fmt::format("this cluster has {} datanodes; they can be added to, not taken away",
+                      nodes));
     }
     if (o.datanodes_given && o.datanodes > nodes) {
       DFS_RETURN_IF_ERROR(cluster->AddDatanodes(static_cast<int>(o.datanodes)));
@@ -172,17 +178,19 @@ int RunInForeground(const std::string& directory) {
 
 int Start(const Arguments& arguments) {
   StartOptions o;
-  Args args("dev start",
-            "Start a cluster on this machine: real processes on 127.0.0.1, no root needed. Data is kept "
-            "in DIR over stop and start.",
-            "  dfs dev start ~/dfs-data\n  dfs dev start ~/dfs-data --namenodes 3 --datanodes 3");
+  Args args(
+      "dev start",
+      "Start a cluster on this machine: real processes on 127.0.0.1, no root needed. Data is kept "
+      "in DIR over stop and start.",
+      "  dfs dev start ~/dfs-data\n  dfs dev start ~/dfs-data --namenodes 3 --datanodes 3");
   int64_t namenodes = 0;
   int64_t datanodes = 0;
   args.Positional("DIR", &o.directory, "A new or empty directory, or one started before");
   args.Option("--namenodes", &namenodes, "1, 3 or 5 namenodes (1)", 1, 5);
   args.Option("--datanodes", &datanodes, "Datanodes (3); more may be added later", 1, 64);
   args.Option("--port-base", &o.port_base, "Ports from this one on", 1, 65535);
-  args.Option("--replication", &o.replication, "Replicas of a file (the smaller of 3 and N)", 1, 64);
+  args.Option("--replication", &o.replication, "Replicas of a file (the smaller of 3 and N)", 1,
+              64);
   args.Flag("--tcp", &o.tcp, "TCP instead of Unix sockets on this machine, too");
   args.Option("--log-level", &o.log_level, "debug, info, warning or error");
   args.Options("--namenode-setting", &o.namenode_settings, "section.key=value for every namenode");
@@ -241,7 +249,9 @@ int ShowStatus(const Arguments& arguments) {
                 {"namenodes", (*cluster)->layout().NamenodeAddresses()},
                 {"key_file", (*cluster)->layout().key_file()},
                 {"reachable", status.reachable},
-                {"health", error ? "error" : warning ? "warning" : "healthy"},
+                {"health", error     ? "error"
+                           : warning ? "warning"
+                                     : "healthy"},
                 {"processes", json::array()}};
     for (const MemberState& m : status.members) {
       json j = MemberAsJson((*cluster)->layout(), *m.member);
@@ -323,7 +333,8 @@ int Destroy(const Arguments& arguments) {
 }
 
 // kill, pause, resume, revive: one or more members of a running cluster.
-int ActOnMembers(const std::string& action, const std::string& summary, const Arguments& arguments) {
+int ActOnMembers(const std::string& action, const std::string& summary,
+                 const Arguments& arguments) {
   std::string directory;
   std::vector<std::string> names;
   bool verbose = false;

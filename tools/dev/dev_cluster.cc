@@ -24,7 +24,9 @@ constexpr int64_t kLockTimeoutNs = 30 * kSecond;
 constexpr int kUsualNamenodePort = 9700;  // 9700 and 9701, 9710 and 9711, ...
 constexpr int kUsualBlockPort = 9866;
 
-int64_t Now() { return SystemClock().BootNs(); }
+int64_t Now() {
+  return SystemClock().BootNs();
+}
 
 void ShortPause() {
   const timespec pause{0, 3'000'000};
@@ -58,7 +60,9 @@ uint16_t PortOf(const std::string& address) {
   return static_cast<uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
 }
 
-std::string Loopback(int port) { return fmt::format("127.0.0.1:{}", port); }
+std::string Loopback(int port) {
+  return fmt::format("127.0.0.1:{}", port);
+}
 
 Member NewMember(bool namenode, int number, const std::string& socket_directory) {
   Member m;
@@ -144,8 +148,8 @@ Status DevCluster::AssignPorts(int port_base) {
     }
   } else {
     for (const Member& m : layout_.members) {
-      const int base = m.is_namenode ? kUsualNamenodePort + 10 * (m.number - 1)
-                                     : kUsualBlockPort + m.number - 1;
+      const int base =
+          m.is_namenode ? kUsualNamenodePort + 10 * (m.number - 1) : kUsualBlockPort + m.number - 1;
       ports.push_back(base);
       if (m.is_namenode) ports.push_back(base + 1);
     }
@@ -249,10 +253,10 @@ Status DevCluster::Start(const std::vector<std::string>& names, const OnReady& o
   for (Member* m : starting) {
     unlink(layout_.ReadyFileOf(*m).c_str());
     const std::string program = m->is_namenode ? "/dfs-namenode" : "/dfs-datanode";
-    Result<ProcessId> child = Spawn({{ProgramDirectory() + program, "--config",
-                                      layout_.ConfigOf(*m)},
-                                     layout_.ReadyFileOf(*m),
-                                     layout_.LogOf(*m)});
+    Result<ProcessId> child =
+        Spawn({{ProgramDirectory() + program, "--config", layout_.ConfigOf(*m)},
+               layout_.ReadyFileOf(*m),
+               layout_.LogOf(*m)});
     if (!child) {
       result = child.error();
       break;
@@ -296,9 +300,9 @@ Status DevCluster::AwaitReady(std::vector<Member*> waiting, int64_t started_ns,
     }
     if (waiting.empty()) break;
     if (Now() - started_ns > kReadyTimeoutNs) {
-      return Status(Code::kTimedOut, fmt::format("{} is not ready after {} s; see {}",
-                                                 waiting[0]->name, kReadyTimeoutNs / kSecond,
-                                                 layout_.LogOf(*waiting[0])));
+      return Status(Code::kTimedOut,
+                    fmt::format("{} is not ready after {} s; see {}", waiting[0]->name,
+                                kReadyTimeoutNs / kSecond, layout_.LogOf(*waiting[0])));
     }
     ShortPause();
   }
@@ -344,17 +348,16 @@ Status DevCluster::WaitUntilHealthy(int64_t timeout_ns) {
     }
     if (Now() > until) {
       if (!status) return status.error();
-      return Status(Code::kTimedOut, fmt::format("only {} of {} datanodes are registered", live,
-                                                 running));
+      return Status(Code::kTimedOut,
+                    fmt::format("only {} of {} datanodes are registered", live, running));
     }
     ShortPause();
   }
 }
 
 bool DevCluster::AnyRunning() const {
-  return std::any_of(layout_.members.begin(), layout_.members.end(), [](const Member& m) {
-    return StateOf(m.process) != ProcessState::kGone;
-  });
+  return std::any_of(layout_.members.begin(), layout_.members.end(),
+                     [](const Member& m) { return StateOf(m.process) != ProcessState::kGone; });
 }
 
 Status DevCluster::Stop(int64_t timeout_ns) {

@@ -155,8 +155,8 @@ bool IsDevDirectory(const std::string& directory) {
 Result<Layout> LoadLayout(const std::string& directory) {
   const std::string path = directory + "/dev.json";
   if (!PosixEnv().Exists(path)) {
-    return Status(Code::kNotFound, fmt::format("'{}' holds no development cluster (no dev.json)",
-                                               directory));
+    return Status(Code::kNotFound,
+                  fmt::format("'{}' holds no development cluster (no dev.json)", directory));
   }
   DFS_ASSIGN_OR_RETURN(const json parsed, ParseJsonFile(path));
   if (parsed.value("schema", "") != "dfs.dev/1") {
@@ -228,7 +228,8 @@ Result<std::string> RuntimeDirectory() {
   if (const char* xdg = std::getenv("XDG_RUNTIME_DIR"); xdg != nullptr && xdg[0] == '/') {
     base = std::string(xdg) + "/dfs";
   }
-  if (base.empty() || base.size() > kLongest || access(base.substr(0, base.size() - 4).c_str(), W_OK) != 0) {
+  if (base.empty() || base.size() > kLongest ||
+      access(base.substr(0, base.size() - 4).c_str(), W_OK) != 0) {
     const std::string run = fmt::format("/run/user/{}", geteuid());
     base = access(run.c_str(), W_OK) == 0 ? run + "/dfs" : fmt::format("/tmp/dfs-{}", geteuid());
   }

@@ -38,7 +38,8 @@ struct Layout {
   int replication = 0;
   bool tcp = false;  // daemons and clients speak TCP even on this host
   std::string log_level = "info";
-  std::vector<std::string> namenode_settings;  // lines of "section.key=value" added to every namenode
+  std::vector<std::string>
+      namenode_settings;  // lines of "section.key=value" added to every namenode
   std::vector<std::string> datanode_settings;
   std::vector<Member> members;
 

@@ -41,8 +41,7 @@ bool HoldsSocket(const std::string& pid, const std::string& link) {
   bool found = false;
   while (const dirent* entry = readdir(dir)) {
     char target[128];
-    const ssize_t n =
-        readlink((folder + "/" + entry->d_name).c_str(), target, sizeof(target) - 1);
+    const ssize_t n = readlink((folder + "/" + entry->d_name).c_str(), target, sizeof(target) - 1);
     if (n > 0 && std::string_view(target, static_cast<size_t>(n)) == link) {
       found = true;
       break;
@@ -64,8 +63,8 @@ bool PortIsFree(uint16_t port) {
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const bool ok = bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 &&
-                  listen(fd, 1) == 0;
+  const bool ok =
+      bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0 && listen(fd, 1) == 0;
   close(fd);
   return ok;
 }

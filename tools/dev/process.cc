@@ -53,12 +53,13 @@ bool ReadStat(int pid, Stat* out) {
     if (at == nullptr) break;
     ++at;
   }
-  out->cpu_seconds =
-      static_cast<double>(utime + stime) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  out->cpu_seconds = static_cast<double>(utime + stime) / static_cast<double>(sysconf(_SC_CLK_TCK));
   return number >= 22;
 }
 
-void Reap(int pid) { waitpid(pid, nullptr, WNOHANG); }
+void Reap(int pid) {
+  waitpid(pid, nullptr, WNOHANG);
+}
 
 bool SameProcess(ProcessId id, Stat* stat) {
   return id.pid > 0 && ReadStat(id.pid, stat) && stat->start_ticks == id.start_ticks;
