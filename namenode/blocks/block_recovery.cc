@@ -57,29 +57,38 @@ BlockRecovery::Actions BlockRecovery::Propose(Action action) {
 
 BlockRecovery::Actions BlockRecovery::Start(int64_t now_ns) {
   phase_began_ns_ = now_ns;
-  if (DefectOn(Defect::kRecoveryWithoutFence))
-    return OnStamp(target_.stamp, target_.members, now_ns);
+  if (DefectOn(Defect::kRecoveryWithoutFence)) return OnFenced(target_, now_ns);
   Action fence;
   fence.kind = Action::Kind::kProposeFence;
   fence.stamp = target_.stamp;
   return Propose(std::move(fence));
 }
 
-BlockRecovery::Actions BlockRecovery::OnStamp(Stamp stamp, std::vector<DatanodeId> members,
-                                              int64_t now_ns) {
-  DFS_CHECK(phase_ == Phase::kFencing || phase_ == Phase::kExcluding);
+BlockRecovery::Actions BlockRecovery::OnFenced(Target target, int64_t now_ns) {
+  if (phase_ != Phase::kFencing) return {};
   proposal_.reset();
-  target_.stamp = stamp;
-  target_.members = std::move(members);
+  target_ = std::move(target);
   phase_ = Phase::kAsking;
   phase_began_ns_ = now_ns;
-  members_.clear();
   for (DatanodeId id : target_.members) {
     Member m;
     m.id = id;
     members_.push_back(std::move(m));
   }
   return Ask(now_ns);
+}
+
+BlockRecovery::Actions BlockRecovery::OnExcluded(const std::vector<DatanodeId>& members,
+                                                 int64_t now_ns) {
+  if (phase_ != Phase::kExcluding) return {};
+  proposal_.reset();
+  target_.members = members;
+  std::erase_if(members_, [&](const Member& m) {
+    return std::find(members.begin(), members.end(), m.id) == members.end();
+  });
+  phase_ = Phase::kAsking;
+  phase_began_ns_ = now_ns;
+  return Decide(now_ns);
 }
 
 void BlockRecovery::OnProposalFailed(int64_t now_ns) {
@@ -107,6 +116,9 @@ BlockRecovery::Actions BlockRecovery::OnInit(DatanodeId from, Stamp stamp,
   if (phase_ != Phase::kAsking || m == nullptr || stamp != target_.stamp) return {};
   m->asked = false;
   m->answer = answer;
+  if (answer.stamp <= target_.cut_stamp) {
+    m->answer->length = std::min(answer.length, target_.cut_length);
+  }
   return Decide(now_ns);
 }
 
@@ -154,11 +166,16 @@ BlockRecovery::Actions BlockRecovery::Decide(int64_t now_ns) {
     return Propose(std::move(abandon));
   }
   if (!all && patient) return {};
-  // The shortest of those that did not restart is right whoever else would speak. Those that restarted prove
-  // less; yet every one holds what was synced, and the patience is over.
+  RecoveryChoice choice = *ChooseRecovery(answers, target_.was_closed, target_.committed_length);
+  // Committed bytes are given up only when every member has spoken and none has them (6.4).
+  if (!all && choice.length < target_.committed_length) return {};
+  // The shortest of those that did not restart is right whoever else would speak. Those that restarted
+  // prove less; yet every one holds what was synced, and the patience is over.
   if (with_replica.size() < members_.size()) return Exclude(std::move(with_replica));
 
-  RecoveryChoice choice = *ChooseRecovery(answers, target_.was_closed, target_.committed_length);
+  if (choice.source != source_ || choice.length != length_) {
+    for (Member& m : members_) m.finished = false;
+  }
   phase_ = Phase::kFinishing;
   phase_began_ns_ = now_ns;
   source_ = choice.source;
@@ -205,6 +222,7 @@ BlockRecovery::Actions BlockRecovery::Finish(int64_t now_ns) {
     close.stamp = target_.stamp;
     close.length = length_;
     close.members = std::move(finished);
+    close.allow_shorter = length_ < target_.committed_length;
     return Propose(std::move(close));
   }
   // Time is over: without the source another one must be it; without a copy it is not a member. Either way by

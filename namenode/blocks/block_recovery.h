@@ -54,6 +54,9 @@ class BlockRecovery {
     uint64_t committed_length = 0;
     bool was_closed = false;
     std::vector<DatanodeId> members;
+    /// A truncation left garbage from cut_length on in replicas of at most this stamp.
+    Stamp cut_stamp;
+    uint64_t cut_length = 0;
   };
   struct Action {
     enum class Kind {
@@ -71,6 +74,7 @@ class BlockRecovery {
     DatanodeId source;
     uint64_t length = 0;
     std::vector<DatanodeId> members;
+    bool allow_shorter = false;  // close: less than was committed (6.4)
   };
   using Actions = std::vector<Action>;
   enum class Phase { kFencing, kAsking, kExcluding, kFinishing, kClosing, kDone };
@@ -79,8 +83,10 @@ class BlockRecovery {
       : target_(std::move(target)), options_(options) {}
 
   Actions Start(int64_t now_ns);
-  /// The fence or the exclusion was applied: the block's stamp and members are now these.
-  Actions OnStamp(Stamp stamp, std::vector<DatanodeId> members, int64_t now_ns);
+  /// The fence was applied: what the record says now. target.stamp is the recovery stamp.
+  Actions OnFenced(Target target, int64_t now_ns);
+  /// The exclusion was applied: these are left, under the same recovery stamp.
+  Actions OnExcluded(const std::vector<DatanodeId>& members, int64_t now_ns);
   /// The last proposal failed in a way that is worth a retry.
   void OnProposalFailed(int64_t now_ns);
   Actions OnInit(DatanodeId from, Stamp stamp, const RecoveryAnswer& answer, int64_t now_ns);

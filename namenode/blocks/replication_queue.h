@@ -62,6 +62,7 @@ class ReplicationQueue {
   std::vector<Copy> CancelNode(NodeIndex node);
   std::vector<NodeIndex> TargetsOf(BlockId block) const;
 
+  bool Wants(BlockId block) const { return wanted_.contains(block); }
   size_t waiting() const { return wanted_.size(); }
   size_t under_way() const { return copies_; }
   /// Wanted with no live copy at all.

@@ -1,0 +1,92 @@
+// BlockManager: where to read and where to write.
+#include <algorithm>
+
+#include "common/base/defects.h"
+#include "namenode/blocks/block_manager.h"
+#include "namenode/blocks/running_recovery.h"
+
+namespace dfs::nn {
+
+void BlockManager::Locate(BlockId block, const BlockRecord& record, std::string_view client_host,
+                          std::vector<const Datanode*>* replicas, std::vector<DatanodeId>* corrupt) {
+  replicas->clear();
+  if (record.state != BlockState::kClosed) {
+    // The tail of the chain first: what it has, all have.
+    for (auto it = record.members.rbegin(); it != record.members.rend(); ++it) {
+      const Datanode* node = registry_.Find(*it);
+      if (node != nullptr && node->state != NodeState::kDead) replicas->push_back(node);
+    }
+    return;
+  }
+  std::vector<Replica> known;
+  map_.Get(block, &known);
+  std::vector<NodeIndex> good, bad;
+  for (const Replica& r : known) {
+    const Datanode* node = registry_.At(r.node);
+    if (node == nullptr || node->state == NodeState::kDead) continue;
+    bool current = r.stamp == record.stamp || DefectOn(Defect::kStaleReplicaServed);
+    if (!current || r.state != ReplicaState::kFinalized) continue;
+    (r.corrupt ? bad : good).push_back(r.node);
+    if (r.corrupt && corrupt != nullptr) corrupt->push_back(node->id);
+  }
+  std::vector<NodeIndex>& order = good.empty() ? bad : good;
+  if (order.size() > 1) {
+    OrderForReading(registry_.Snapshot(), client_host, random_, &order);
+  }
+  for (NodeIndex index : order) replicas->push_back(registry_.At(index));
+}
+
+Result<std::vector<DatanodeId>> BlockManager::PlaceNewBlock(uint32_t replication,
+                                                            uint64_t block_bytes,
+                                                            std::string_view client_host,
+                                                            std::span<const DatanodeId> exclude) {
+  PlacementRequest request;
+  request.replicas = replication;
+  request.block_bytes = block_bytes;
+  request.writer_host = client_host;
+  for (DatanodeId id : exclude) {
+    if (const Datanode* node = registry_.Find(id)) request.exclude.push_back(node->index);
+  }
+  std::vector<NodeIndex> chosen = ChooseTargets(registry_.Snapshot(), request, random_);
+  if (chosen.empty()) {
+    bool none = registry_.live_count() == 0;
+    return Status(Code::kUnavailable, none ? "no datanode is alive"
+                                           : "no datanode with space that the writer can reach")
+        .WithRetryAfter(500);
+  }
+  std::vector<DatanodeId> out;
+  for (NodeIndex index : chosen) out.push_back(registry_.At(index)->id);
+  return out;
+}
+
+Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
+                                                              const BlockRecord& record,
+                                                              std::string_view client_host,
+                                                              std::span<const DatanodeId> exclude) {
+  std::vector<NodeIndex> live, stale;
+  BlockHealth health = EvaluateClosed(FactsOf(block, record), ViewsOf(block));
+  for (NodeIndex index : health.good) {
+    const Datanode* node = registry_.At(index);
+    if (std::find(exclude.begin(), exclude.end(), node->id) != exclude.end()) continue;
+    (node->state == NodeState::kLive ? live : stale).push_back(index);
+  }
+  std::vector<NodeIndex>& chosen = live.empty() ? stale : live;
+  if (chosen.empty()) {
+    if (SafeMode()) {
+      return Status(Code::kUnavailable, "datanodes are still reporting").WithRetryAfter(500);
+    }
+    if (!health.good.empty() || !health.unfinished.empty()) {
+      return Status(Code::kUnavailable, "no replica that the writer can reach").WithRetryAfter(1000);
+    }
+    return Status(Code::kMissingBlock, "no live replica of block " + std::to_string(block.value));
+  }
+  OrderForReading(registry_.Snapshot(), client_host, random_, &chosen);
+  std::vector<DatanodeId> out;
+  for (NodeIndex index : chosen) {
+    if (out.size() == kMaxReplication) break;
+    out.push_back(registry_.At(index)->id);
+  }
+  return out;
+}
+
+}  // namespace dfs::nn

@@ -1,0 +1,245 @@
+// BlockManager: drives BlockRecovery - proposals into the log, orders to datanodes.
+#include <algorithm>
+
+#include "common/base/logging.h"
+#include "namenode/blocks/block_manager.h"
+#include "namenode/blocks/running_recovery.h"
+
+namespace dfs::nn {
+
+namespace {
+/// Whether the same proposal may succeed later; otherwise the record has moved on.
+bool WorthRepeating(const Status& s) {
+  switch (s.code()) {
+    case Code::kNotLeader:
+    case Code::kOverloaded:
+    case Code::kUnavailable:
+    case Code::kTimedOut: return true;
+    default: return false;
+  }
+}
+}  // namespace
+
+void BlockManager::StartRecoveries() {
+  while (!recover_.empty() && recoveries_.size() < options_.max_recoveries) {
+    auto [block, closed_too] = *recover_.begin();
+    recover_.erase(recover_.begin());
+    Result<BlockRecord> record = state_.GetBlock(block);
+    if (!record || recoveries_.contains(block)) continue;
+    bool closed = record->state == BlockState::kClosed;
+    if (closed ? closed_too : record->NeedsRecovery()) StartRecovery(block, *record);
+  }
+}
+
+void BlockManager::StartRecovery(BlockId block, const BlockRecord& record) {
+  BlockRecovery::Target target;
+  target.block = block;
+  target.stamp = record.LatestStamp();
+  target.committed_length = record.length;
+  target.was_closed = record.state == BlockState::kClosed;
+  target.members = record.members;
+  target.cut_stamp = record.cut_stamp;
+  target.cut_length = record.cut_length;
+  auto recovery = std::make_unique<RunningRecovery>(target, options_.recovery);
+  recovery->run = next_run_++;
+  recovery->was_closed = target.was_closed;
+  recovery->accepted = {record.stamp};
+  if (record.recovery_stamp.valid()) recovery->accepted.push_back(record.recovery_stamp);
+  recovery->next_log_ns = Now() + 60 * kSecond;
+  LogInfo("recovering block {} ({}), {} members", block.value,
+          target.was_closed ? "closed, no finalized replica" : "its writer is gone",
+          target.members.size());
+  ++counters_.recoveries_started;
+  RunningRecovery& r = *recovery;
+  recoveries_[block] = std::move(recovery);
+  Act(block, r.core.Start(Now()));
+}
+
+RunningRecovery* BlockManager::FindRun(BlockId block, uint64_t run) {
+  auto it = recoveries_.find(block);
+  return it != recoveries_.end() && it->second->run == run ? it->second.get() : nullptr;
+}
+
+void BlockManager::Act(BlockId block, BlockRecovery::Actions actions) {
+  auto it = recoveries_.find(block);
+  if (it == recoveries_.end()) return;
+  uint64_t run = it->second->run;
+  for (const BlockRecovery::Action& action : actions) ActOne(block, run, action);
+}
+
+void BlockManager::ActOne(BlockId block, uint64_t run, const BlockRecovery::Action& action) {
+  using Kind = BlockRecovery::Action::Kind;
+  RunningRecovery* r = FindRun(block, run);
+  if (r == nullptr) return;
+  if (action.kind != Kind::kSendInit && action.kind != Kind::kSendFinish) {
+    ProposeFor(block, run, action);
+    return;
+  }
+  const Datanode* node = registry_.Find(action.to);
+  const Datanode* source = action.source.valid() ? registry_.Find(action.source) : nullptr;
+  bool reachable = node != nullptr && node->state != NodeState::kDead &&
+                   (!action.source.valid() || source != nullptr);
+  std::weak_ptr<char> alive = alive_;
+  if (action.kind == Kind::kSendInit) {
+    if (!reachable) return r->core.OnInitFailed(action.to, action.stamp, Now());
+    commander_.InitRecovery(
+        *node, term_, block, r->accepted, action.stamp,
+        [this, alive, block, run, to = action.to, stamp = action.stamp](Result<RecoveryAnswer> a) {
+          if (alive.expired()) return;
+          RunningRecovery* r = FindRun(block, run);
+          if (r == nullptr) return;
+          if (a) return Act(block, r->core.OnInit(to, stamp, *a, Now()));
+          LogInfo("block {}: datanode {:016x} does not answer: {}", block.value, to.value,
+                  a.error().ToString());
+          r->core.OnInitFailed(to, stamp, Now());
+        });
+    return;
+  }
+  if (!reachable) return r->core.OnFinishFailed(action.to, action.stamp, Now());
+  commander_.FinishRecovery(
+      *node, term_, block, action.stamp, action.length, source,
+      [this, alive, block, run, to = action.to, stamp = action.stamp](Result<uint64_t> length) {
+        if (alive.expired()) return;
+        RunningRecovery* r = FindRun(block, run);
+        if (r == nullptr) return;
+        if (length) return Act(block, r->core.OnFinish(to, stamp, *length, Now()));
+        LogWarning("block {}: datanode {:016x} cannot finish recovery: {}", block.value, to.value,
+                   length.error().ToString());
+        r->core.OnFinishFailed(to, stamp, Now());
+      });
+}
+
+void BlockManager::ProposeFor(BlockId block, uint64_t run, const BlockRecovery::Action& action) {
+  using Kind = BlockRecovery::Action::Kind;
+  CommandBody body;
+  switch (action.kind) {
+    case Kind::kProposeFence: {
+      BeginBlockRecoveryCommand c;
+      c.block = block;
+      c.expected_stamp = action.stamp;
+      c.closed_too = FindRun(block, run)->was_closed;
+      body = c;
+      break;
+    }
+    case Kind::kProposeExclude: {
+      ExcludeFromRecoveryCommand c;
+      c.block = block;
+      c.recovery_stamp = action.stamp;
+      c.survivors = action.members;
+      body = c;
+      break;
+    }
+    default: {
+      FinishBlockRecoveryCommand c;
+      c.block = block;
+      c.recovery_stamp = action.stamp;
+      c.length = action.length;
+      c.members = action.members;
+      c.allow_shorter = action.allow_shorter;
+      body = c;
+      break;
+    }
+  }
+  proposer_.Propose(std::move(body), [this, alive = std::weak_ptr<char>(alive_), block, run,
+                                      kind = action.kind](Result<std::string> reply) {
+    if (!alive.expired()) OnProposed(block, run, kind, std::move(reply));
+  });
+}
+
+void BlockManager::OnProposed(BlockId block, uint64_t run, BlockRecovery::Action::Kind kind,
+                              Result<std::string> reply) {
+  using Kind = BlockRecovery::Action::Kind;
+  RunningRecovery* r = FindRun(block, run);
+  if (r == nullptr) return;
+  if (!reply) {
+    if (WorthRepeating(reply.error())) return r->core.OnProposalFailed(Now());
+    LogInfo("recovery of block {} begins again: {}", block.value, reply.error().ToString());
+    recoveries_.erase(block);
+    changed_.insert(block);  // the next tick looks at what the record says now
+    return;
+  }
+  Result<BlockRecord> record = state_.GetBlock(block);
+  if (kind == Kind::kProposeClose || kind == Kind::kProposeAbandon) {
+    ++counters_.recoveries_done;
+    LogInfo("recovered block {}: {} bytes", block.value, record ? record->length : 0);
+    r->core.OnClosed();
+    recoveries_.erase(block);
+    changed_.insert(block);
+    Kick();
+    return;
+  }
+  if (!record) {
+    recoveries_.erase(block);
+    return;
+  }
+  if (kind == Kind::kProposeExclude) {
+    Act(block, r->core.OnExcluded(record->members, Now()));
+    return;
+  }
+  Result<OpenBlockResult> fenced = DecodeResult<OpenBlockResult>(*reply);
+  if (!fenced) {
+    LogError("block {}: {}", block.value, fenced.error().ToString());
+    recoveries_.erase(block);
+    return;
+  }
+  BlockRecovery::Target target;
+  target.block = block;
+  target.stamp = fenced->stamp;
+  target.committed_length = fenced->length;
+  target.was_closed = r->was_closed;
+  target.members = fenced->members;
+  target.cut_stamp = fenced->cut_stamp;
+  target.cut_length = fenced->cut_length;
+  Act(block, r->core.OnFenced(std::move(target), Now()));
+}
+
+void BlockManager::TickRecoveries() {
+  std::vector<BlockId> blocks;
+  for (const auto& [block, recovery] : recoveries_) blocks.push_back(block);
+  for (BlockId block : blocks) {
+    auto it = recoveries_.find(block);
+    if (it == recoveries_.end()) continue;
+    if (Now() >= it->second->next_log_ns) {
+      it->second->next_log_ns = Now() + 60 * kSecond;
+      LogWarning("recovery waits: {}", it->second->core.Describe());
+    }
+    Act(block, it->second->core.OnTick(Now()));
+  }
+}
+
+void BlockManager::RefreshUnfinished(BlockId block, const BlockRecord& record, NodeIndex index,
+                                     NodeIndex source_index) {
+  // A replica of the current stamp that its datanode did not get to finalize before it stopped: made equal
+  // to a good one where it is. Both steps are those of recovery, at the stamp the block has.
+  if (!refreshing_.insert({block, index}).second) return;
+  const Datanode& node = *registry_.At(index);
+  std::weak_ptr<char> alive = alive_;
+  Term term = term_;
+  auto finished = [this, alive, term, block, index, stamp = record.stamp](const Status& status) {
+    if (alive.expired() || term_ != term) return;
+    refreshing_.erase({block, index});
+    if (status.ok()) {
+      SetReplica(block, {index, ReplicaState::kFinalized, false, stamp});
+      ++counters_.copies_done;
+    } else {
+      LogWarning("block {}: datanode {:016x} could not finish its replica: {}", block.value,
+                 registry_.At(index)->id.value, status.ToString());
+      obsolete_[block] = Now();  // again after the delay
+    }
+    changed_.insert(block);
+  };
+  commander_.InitRecovery(
+      node, term_, block, {record.stamp}, record.stamp,
+      [this, alive, term, block, index, source_index, finished, stamp = record.stamp,
+       length = record.length](Result<RecoveryAnswer> answer) {
+        if (alive.expired() || term_ != term) return;
+        if (!answer) return finished(answer.error());
+        if (!answer->found) return finished(Status(Code::kNotFound, "no replica"));
+        commander_.FinishRecovery(*registry_.At(index), term_, block, stamp, length,
+                                  registry_.At(source_index), [finished](Result<uint64_t> done) {
+                                    finished(done.status());
+                                  });
+      });
+}
+
+}  // namespace dfs::nn
