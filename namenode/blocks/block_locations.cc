@@ -8,7 +8,8 @@
 namespace dfs::nn {
 
 void BlockManager::Locate(BlockId block, const BlockRecord& record, std::string_view client_host,
-                          std::vector<const Datanode*>* replicas, std::vector<DatanodeId>* corrupt) {
+                          std::vector<const Datanode*>* replicas,
+                          std::vector<DatanodeId>* corrupt) {
   replicas->clear();
   if (record.state != BlockState::kClosed) {
     // The tail of the chain first: what it has, all have.
@@ -76,7 +77,8 @@ Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
       return Status(Code::kUnavailable, "datanodes are still reporting").WithRetryAfter(500);
     }
     if (!health.good.empty() || !health.unfinished.empty()) {
-      return Status(Code::kUnavailable, "no replica that the writer can reach").WithRetryAfter(1000);
+      return Status(Code::kUnavailable, "no replica that the writer can reach")
+          .WithRetryAfter(1000);
     }
     return Status(Code::kMissingBlock, "no live replica of block " + std::to_string(block.value));
   }

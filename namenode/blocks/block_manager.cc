@@ -17,7 +17,9 @@ BlockManager::BlockManager(BlockManagerOptions options, Executor& executor, Stat
       random_(random),
       registry_({options.stale_after_ns, options.dead_after_ns}) {}
 
-BlockManager::~BlockManager() { Stop(); }
+BlockManager::~BlockManager() {
+  Stop();
+}
 
 void BlockManager::Start() {
   running_ = true;
@@ -185,7 +187,9 @@ void BlockManager::OnBlockRemoved(BlockId block) {
   if (map_.Contains(block)) removed_.Schedule(block, Now());
 }
 
-void BlockManager::OnStateReplaced() { LoadOpenBlocks(); }
+void BlockManager::OnStateReplaced() {
+  LoadOpenBlocks();
+}
 
 BlockStats BlockManager::stats() const {
   BlockStats s = counters_;

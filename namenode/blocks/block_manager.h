@@ -37,7 +37,7 @@ struct BlockManagerOptions {
   int64_t deletion_delay_ns = 3600 * kSecond;
   int replication_streams_per_node = 2;
   int64_t tick_ns = 200 * kMillisecond;
-  size_t scan_per_tick = 2000;          // records, and replicas of dead nodes
+  size_t scan_per_tick = 2000;  // records, and replicas of dead nodes
   size_t copies_considered_per_tick = 500;
   size_t max_deletions_per_order = 1000;
   size_t max_recoveries = 64;
@@ -81,14 +81,14 @@ class BlockProposer {
 struct RunningRecovery;
 
 struct BlockStats {
-  size_t under_replicated = 0;   // closed blocks with too few live copies, missing ones not counted
-  size_t missing = 0;            // closed blocks of some bytes without a live copy
+  size_t under_replicated = 0;  // closed blocks with too few live copies, missing ones not counted
+  size_t missing = 0;           // closed blocks of some bytes without a live copy
   size_t corrupt_replicas = 0;
   size_t pending_replications = 0;
   size_t pending_deletions = 0;
   size_t recoveries_running = 0;
   bool safe_mode = false;
-  bool alarm = false;            // the brake is on, or replicas of a lost namespace turned up
+  bool alarm = false;  // the brake is on, or replicas of a lost namespace turned up
   // Since the start of this process.
   uint64_t copies_done = 0;
   uint64_t copies_failed = 0;
@@ -234,10 +234,10 @@ class BlockManager {
 
   // The leader's work. Cleared when leadership is lost.
   ReplicationQueue queue_;
-  std::map<BlockId, int64_t> obsolete_;    // have replicas that may have to go, since when
+  std::map<BlockId, int64_t> obsolete_;  // have replicas that may have to go, since when
   BlockId obsolete_from_;
-  std::map<BlockId, bool> recover_;        // need recovery; true: closed, by 6.4
-  std::set<BlockId> changed_;              // to be checked in the next turn
+  std::map<BlockId, bool> recover_;  // need recovery; true: closed, by 6.4
+  std::set<BlockId> changed_;        // to be checked in the next turn
   std::map<BlockId, std::unique_ptr<RunningRecovery>> recoveries_;
   std::set<std::pair<BlockId, NodeIndex>> refreshing_;
   uint64_t next_run_ = 1;
@@ -245,11 +245,12 @@ class BlockManager {
   size_t shard_from_ = 0;
 
   // Kept by followers, too.
-  std::unordered_map<BlockId, std::vector<DatanodeId>> open_;  // blocks not closed, and their members
+  std::unordered_map<BlockId, std::vector<DatanodeId>>
+      open_;  // blocks not closed, and their members
   DeletionQueue removed_;
   std::map<NodeIndex, std::vector<DatanodeCommander::DeleteOrder>> to_delete_;
-  std::set<std::pair<BlockId, NodeIndex>> doomed_;  // ordered, or about to be, not yet confirmed
-  std::map<NodeIndex, size_t> purges_;              // dead nodes: the next shard to clear
+  std::set<std::pair<BlockId, NodeIndex>> doomed_;   // ordered, or about to be, not yet confirmed
+  std::map<NodeIndex, size_t> purges_;               // dead nodes: the next shard to clear
   std::set<std::pair<BlockId, NodeIndex>> corrupt_;  // also marked in the map; for counting
   DeletionBrake brake_;
   int64_t last_alarm_ns_ = 0;

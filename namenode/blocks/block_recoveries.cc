@@ -14,8 +14,10 @@ bool WorthRepeating(const Status& s) {
     case Code::kNotLeader:
     case Code::kOverloaded:
     case Code::kUnavailable:
-    case Code::kTimedOut: return true;
-    default: return false;
+    case Code::kTimedOut:
+      return true;
+    default:
+      return false;
   }
 }
 }  // namespace
@@ -86,12 +88,12 @@ void BlockManager::ActOne(BlockId block, uint64_t run, const BlockRecovery::Acti
         *node, term_, block, r->accepted, action.stamp,
         [this, alive, block, run, to = action.to, stamp = action.stamp](Result<RecoveryAnswer> a) {
           if (alive.expired()) return;
-          RunningRecovery* r = FindRun(block, run);
-          if (r == nullptr) return;
-          if (a) return Act(block, r->core.OnInit(to, stamp, *a, Now()));
+          RunningRecovery* mine = FindRun(block, run);
+          if (mine == nullptr) return;
+          if (a) return Act(block, mine->core.OnInit(to, stamp, *a, Now()));
           LogInfo("block {}: datanode {:016x} does not answer: {}", block.value, to.value,
                   a.error().ToString());
-          r->core.OnInitFailed(to, stamp, Now());
+          mine->core.OnInitFailed(to, stamp, Now());
         });
     return;
   }
@@ -100,12 +102,12 @@ void BlockManager::ActOne(BlockId block, uint64_t run, const BlockRecovery::Acti
       *node, term_, block, action.stamp, action.length, source,
       [this, alive, block, run, to = action.to, stamp = action.stamp](Result<uint64_t> length) {
         if (alive.expired()) return;
-        RunningRecovery* r = FindRun(block, run);
-        if (r == nullptr) return;
-        if (length) return Act(block, r->core.OnFinish(to, stamp, *length, Now()));
+        RunningRecovery* mine = FindRun(block, run);
+        if (mine == nullptr) return;
+        if (length) return Act(block, mine->core.OnFinish(to, stamp, *length, Now()));
         LogWarning("block {}: datanode {:016x} cannot finish recovery: {}", block.value, to.value,
                    length.error().ToString());
-        r->core.OnFinishFailed(to, stamp, Now());
+        mine->core.OnFinishFailed(to, stamp, Now());
       });
 }
 
@@ -236,9 +238,8 @@ void BlockManager::RefreshUnfinished(BlockId block, const BlockRecord& record, N
         if (!answer) return finished(answer.error());
         if (!answer->found) return finished(Status(Code::kNotFound, "no replica"));
         commander_.FinishRecovery(*registry_.At(index), term_, block, stamp, length,
-                                  registry_.At(source_index), [finished](Result<uint64_t> done) {
-                                    finished(done.status());
-                                  });
+                                  registry_.At(source_index),
+                                  [finished](Result<uint64_t> done) { finished(done.status()); });
       });
 }
 

@@ -255,9 +255,9 @@ void BlockManager::DeleteRemoved() {
   int64_t delay_ns = options_.deletion_delay_ns;
   for (const auto& node : registry_.nodes()) {
     if (node->state == NodeState::kDead) continue;
-    delay_ns = std::min(delay_ns, EffectiveDeletionDelay(options_.deletion_delay_ns,
-                                                         node->available_bytes,
-                                                         node->capacity_bytes));
+    delay_ns =
+        std::min(delay_ns, EffectiveDeletionDelay(options_.deletion_delay_ns, node->available_bytes,
+                                                  node->capacity_bytes));
   }
   for (BlockId block : removed_.TakeDue(Now(), delay_ns, options_.max_deletions_per_order)) {
     // Once more, at the last moment: only a committed delete explains a missing record.

@@ -110,7 +110,8 @@ void BlockManager::FinishFullReport(Datanode& node) {
     brake_.OnLoss(lost, node.replicas_before_report, Now());
     if (brake_.tripped(Now())) {
       LogError(
-          "datanode {:016x} no longer has {} of its {} replicas, and no delete explains it: taken as a "
+          "datanode {:016x} no longer has {} of its {} replicas, and no delete explains it: taken "
+          "as a "
           "loss; no replica is deleted for an hour",
           node.id.value, lost, node.replicas_before_report);
     }
@@ -125,7 +126,8 @@ void BlockManager::FinishFullReport(Datanode& node) {
   Kick();
 }
 
-Status BlockManager::IncrementalReport(DatanodeId datanode, std::span<const ReportedReplica> received,
+Status BlockManager::IncrementalReport(DatanodeId datanode,
+                                       std::span<const ReportedReplica> received,
                                        std::span<const ReportedReplica> deleted,
                                        std::span<const ReportedReplica> corrupt) {
   Datanode* node = registry_.Find(datanode);
@@ -196,8 +198,11 @@ void BlockManager::JudgeAndKeep(Datanode& node, const ReportedReplica& r) {
   if (record) facts = FactsOf(r.block, *record);
   const Counters& counters = state_.counters();
   switch (JudgeReplica(r, record ? &facts : nullptr, {counters.next_block, counters.next_stamp})) {
-    case ReplicaVerdict::kUnknownFuture: Alarm(node, r); return;
-    case ReplicaVerdict::kCopying: return;
+    case ReplicaVerdict::kUnknownFuture:
+      Alarm(node, r);
+      return;
+    case ReplicaVerdict::kCopying:
+      return;
     case ReplicaVerdict::kGood: {
       SetReplica(r.block, replica);
       std::vector<Replica> all;
@@ -205,7 +210,9 @@ void BlockManager::JudgeAndKeep(Datanode& node, const ReportedReplica& r) {
       if (queue_.Wants(r.block) || all.size() > record->replication) changed_.insert(r.block);
       break;
     }
-    case ReplicaVerdict::kMember: SetReplica(r.block, replica); break;
+    case ReplicaVerdict::kMember:
+      SetReplica(r.block, replica);
+      break;
     case ReplicaVerdict::kWrongLength:
       LogWarning("datanode {:016x}: replica of block {} has {} of {} bytes", node.id.value,
                  r.block.value, r.length, record->length);
@@ -230,12 +237,14 @@ void BlockManager::Alarm(const Datanode& node, const ReportedReplica& r) {
   if (last_alarm_ns_ != 0 && Now() - last_alarm_ns_ < 60 * kSecond) return;
   last_alarm_ns_ = Now();
   LogError(
-      "datanode {:016x} has block {} stamp {}, above anything this namespace ever gave out: was the "
+      "datanode {:016x} has block {} stamp {}, above anything this namespace ever gave out: was "
+      "the "
       "namenodes' state lost or replaced? Such replicas are never deleted ({} so far)",
       node.id.value, r.block.value, r.stamp.value, alarms_);
 }
 
-void BlockManager::ReportBad(BlockId block, Stamp stamp, DatanodeId datanode, std::string_view why) {
+void BlockManager::ReportBad(BlockId block, Stamp stamp, DatanodeId datanode,
+                             std::string_view why) {
   const Datanode* node = registry_.Find(datanode);
   if (node == nullptr) return;
   Result<BlockRecord> record = state_.GetBlock(block);
@@ -243,7 +252,8 @@ void BlockManager::ReportBad(BlockId block, Stamp stamp, DatanodeId datanode, st
   BlockFacts facts = FactsOf(block, *record);
   std::vector<ReplicaView> views = ViewsOf(block);
   BlockHealth health = EvaluateClosed(facts, views);
-  bool is_good = std::find(health.good.begin(), health.good.end(), node->index) != health.good.end();
+  bool is_good =
+      std::find(health.good.begin(), health.good.end(), node->index) != health.good.end();
   LogWarning("a reader reports block {} at datanode {:016x} bad: {}", block.value, datanode.value,
              Printable(why));
   // The claim costs a copy when it is wrong, so it may be believed as long as another copy is good.

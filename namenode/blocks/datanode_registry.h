@@ -43,10 +43,11 @@ struct Datanode {
   /// The connection its commands go over; empty when it is gone. What it is, the service knows.
   std::weak_ptr<void> connection;
   // Reports.
-  bool reported = false;     // in full, since it registered
-  Term reported_term = 0;    // the leader's term in which its last full report ended
-  bool need_report = false;  // asked for in the next heartbeat's reply
-  uint64_t report_id = 0;    // of the report in progress, 0 when none
+  bool reported = false;        // in full, since it registered
+  Term reported_term = 0;       // the leader's term in which its last full report ended
+  bool need_report = false;     // asked for in the next heartbeat's reply
+  int64_t report_asked_ns = 0;  // when it was last asked to, 0: not
+  uint64_t report_id = 0;       // of the report in progress, 0 when none
   int next_page = 0;
   size_t replicas_before_report = 0;
   // Copies and deletions under way, for bounds.

@@ -10,8 +10,8 @@ struct RunningRecovery {
   RunningRecovery(BlockRecovery::Target target, RecoveryOptions options)
       : core(std::move(target), options) {}
   BlockRecovery core;
-  uint64_t run = 0;               // tells answers to this attempt from those to an earlier one
-  std::vector<Stamp> accepted;    // that replicas may have
+  uint64_t run = 0;             // tells answers to this attempt from those to an earlier one
+  std::vector<Stamp> accepted;  // that replicas may have
   bool was_closed = false;
   int64_t next_log_ns = 0;
 };
