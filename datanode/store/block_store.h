@@ -13,6 +13,7 @@
 #include "common/base/clock.h"
 #include "common/base/env.h"
 #include "common/base/ids.h"
+#include "common/base/random.h"
 #include "common/base/status.h"
 #include "datanode/store/replica.h"
 #include "datanode/store/volume.h"
@@ -23,6 +24,7 @@ struct StoreOptions {
   std::string cluster_id;
   std::vector<std::string> volumes;
   uint64_t reserve_bytes = 0;  // on each volume
+  DatanodeId id_if_new;        // to format with when no volume has an id; 0: a random one
 };
 
 struct OpenedReplica {
@@ -45,7 +47,6 @@ class BlockStore {
         finalized;  // in memory for writes, on disk for copies and recovered
     std::function<void(const ReplicaInfo&)> deleted;
     std::function<void(const ReplicaInfo&)> corrupt;
-    std::function<void(const Volume&)> volume_failed;
   };
 
   /// Opens or formats every volume and scans it. Fails when a volume belongs to another cluster or
@@ -55,7 +56,8 @@ class BlockStore {
   ~BlockStore();
 
   DatanodeId id() const { return id_; }
-  void SetEvents(Events events) { events_ = std::move(events); }
+  /// Also tells what the scan at start found to be corrupt.
+  void SetEvents(Events events);
 
   /// A writer opens (docs/blocks.md, "Opening"). old_stamp 0 and acked_length 0: may be made new
   /// here. acked_length: what the writer knows every member to have; a replica with less is
@@ -75,7 +77,7 @@ class BlockStore {
   /// Tells the events that a recovery has finished at this replica.
   void Recovered(const ReplicaPtr& replica);
   /// Removes an unfinished copy.
-  void AbandonCopy(const ReplicaPtr& replica, const WriteTicket& ticket);
+  void AbandonCopy(const ReplicaPtr& replica);
   /// Deletes a replica whose stamp is at most max_stamp, whatever its state. kNotFound is success
   /// for callers.
   Status Delete(BlockId block, Stamp max_stamp);
@@ -95,11 +97,12 @@ class BlockStore {
 
  private:
   BlockStore(StoreOptions options, Env& env, const Clock& clock, uint64_t seed);
-  Status OpenVolumes(uint64_t seed);
+  Status OpenVolumes();
   Status Scan(Volume& volume);
-  Result<Volume*> ChooseVolume(uint64_t bytes);
-  Result<OpenedReplica> CreateNew(BlockId block, Stamp stamp);
-  void CheckVolumes();
+  Result<Volume*> ChooseVolume();
+  Result<OpenedReplica> CreateNew(BlockId block, Stamp stamp, ReplicaState state);
+  void Quarantine(Volume& volume, BlockId block, const Status& why);
+  void Forget(const ReplicaPtr& replica);
 
   const StoreOptions options_;
   Env& env_;
@@ -116,8 +119,9 @@ class BlockStore {
     int64_t since_ns;
   };
   std::deque<Pending> pending_;
-  size_t next_volume_ = 0;
-  std::vector<bool> failure_told_;
+  Random random_;                    // mutex_ held
+  std::vector<std::string> broken_;  // volumes that could not be opened
+  std::vector<std::pair<ReplicaInfo, std::string>> corrupt_at_start_;
   uint64_t highest_term_ = 0;
 };
 

@@ -50,38 +50,43 @@ struct ChunkData {
 
 class Replica {
  public:
-  /// Not yet on disk when new; otherwise as the startup scan found it.
+  /// How an existing replica was found at start.
+  struct Loaded {
+    SidecarHeader header;
+    ReplicaState state = ReplicaState::kNone;
+    uint64_t length = 0;
+  };
+
+  /// A new replica; nothing is on disk before CreateFiles.
   Replica(Volume& volume, BlockId block, ReplicaState state, Stamp stamp);
+  Replica(Volume& volume, BlockId block, const Loaded& loaded);
 
   BlockId block() const { return block_; }
   Volume& volume() const { return *volume_; }
   ReplicaInfo info() const;
 
-  // ---- Writing. kStaleStamp when the ticket is void; kCorrupt when sent sums or a merged old
-  // chunk do not match; kNoSpace leaves the replica as it was; any other failure of the disk makes
-  // it rwr.
+  // ---- Writing. kStaleStamp when the ticket is void; kCorrupt when sent sums or a merged old chunk
+  // do not match; kNoSpace leaves the replica as it was; any other failure of the disk makes it rwr.
 
   /// A gap between the length and offset becomes zeros. sums as wire::RangeSums.
   Status Write(const WriteTicket& ticket, uint64_t offset, std::string_view data,
                const uint64_t* sums, size_t sum_count);
   /// When it returns, what was written before it was called is on disk: data, sums and length.
   Status Sync(const WriteTicket& ticket);
-  /// Finalized in memory; on disk too when sync, otherwise when FinalizeOnDisk runs.
-  Status Finalize(const WriteTicket& ticket, bool sync);
-  /// Background part of Finalize; nothing to do when it was reopened or is on disk already.
-  Status FinalizeOnDisk();
   /// Readers of the open replica may see this much.
-  void SetVisibleLength(const WriteTicket& ticket, uint64_t length);
+  void SetVisibleLength(uint64_t length);
 
   // ---- Reading
 
-  /// [offset, offset + length) within the replica's length, from a chunk boundary to one or to the
-  /// length; verified. kCorrupt names the offset.
+  /// From offset (a chunk boundary) to the chunk boundary at or after offset + length, or to the end of
+  /// the replica; verified. kCorrupt names the offset.
   Result<ChunkData> Read(uint64_t offset, uint64_t length);
-  /// The stored sums of the chunks that cover [0, length of the replica), unverified.
+  /// Stored sums, unverified; 0 for chunks beyond the end.
   Result<std::vector<uint64_t>> ReadSums(uint64_t first_chunk, uint64_t count);
+  /// Keeps the files open as long as it is held: for a reader of many pieces.
+  Result<std::shared_ptr<const void>> Pin();
 
-  // ---- Recovery (protocols, section 6)
+  // ---- Recovery (protocols, section 6; replica_recovery.cc)
 
   struct RecoveryView {
     Stamp stamp;
@@ -89,50 +94,61 @@ class Replica {
     uint64_t synced_length = 0;
     ReplicaState state_before = ReplicaState::kNone;
   };
-  /// Fences: from now on only this recovery (or a higher one) changes the replica. Durable.
+  /// Fences, durably: from now on only this recovery (or a higher one) changes the replica.
   Result<RecoveryView> InitRecovery(Stamp recovery_stamp);
-  /// The right to repair it. kStaleStamp unless fenced by exactly this stamp; a replica that this
-  /// recovery finalized already is kAlreadyExists.
+  /// The right to repair it. kStaleStamp unless fenced by exactly this stamp; kAlreadyExists when this
+  /// recovery has finalized it.
   Result<WriteTicket> RecoveryTicket(Stamp recovery_stamp);
-  /// What the bytes really sum to; chunks beyond the length are not returned.
+  /// What the bytes really sum to, for as many chunks as there are.
   Result<std::vector<uint64_t>> ActualSums(uint64_t first_chunk, uint64_t count);
   /// Makes the sums of torn chunks fit their bytes; kCorrupt on a mismatch that no write explains.
-  Status ResumTornChunks(const WriteTicket& ticket, uint64_t length);
-  /// Overwrites whole chunks whose old content is not to be believed.
+  Status ResumTornChunks(const WriteTicket& ticket);
+  /// Overwrites whole chunks (the last may be the end) without believing what was there.
   Status ReplaceChunks(const WriteTicket& ticket, uint64_t offset, std::string_view data,
                        const uint64_t* sums, size_t sum_count);
-  /// Shorter only.
+  /// Shorter only; the cut chunk is summed anew.
   Status Truncate(const WriteTicket& ticket, uint64_t length);
   /// Syncs and finalizes at the recovery stamp.
   Status FinishRecovery(const WriteTicket& ticket);
 
  private:
   friend class BlockStore;
-  friend class ReplicaLoader;
   struct Files {
     std::unique_ptr<File> data;
     std::unique_ptr<Sidecar> sidecar;
+    SidecarHeader header;  // as last written
   };
+
+  // For BlockStore. Each takes mutex_.
+  Status CreateFiles();
+  Result<WriteTicket> OpenForWrite(Stamp old_stamp, Stamp stamp, uint64_t acked_length);
+  Result<WriteTicket> FirstTicket();
+  Status Finalize(const WriteTicket& ticket, bool sync);
+  Status FinalizeOnDisk();
+  /// Out of tmp, in the place of a replica that is gone.
+  Status MoveIntoPlace();
+  /// Voids every ticket and removes the files. kStaleStamp when the stamp is above max_stamp.
+  Status Destroy(Stamp max_stamp);
 
   // All below: mutex_ held.
   Status Apply(ReplicaEvent event);
   Status CheckTicket(const WriteTicket& ticket) const;
   Status WriteLocked(uint64_t offset, std::string_view data, const uint64_t* sums,
                      bool believe_old);
-  Status MergeEdge(uint64_t chunk, uint64_t offset, std::string_view piece, bool believe_old,
-                   uint64_t* sum);
+  Result<uint64_t> MergedSum(uint64_t chunk, uint64_t offset, std::string_view piece,
+                             bool believe_old);
   Status ZeroFill(uint64_t to);
-  Status PrepareOverwrite(uint64_t offset, uint64_t end);
+  Status BeforeOverwrite(uint64_t offset, uint64_t end);
   Status Reserve(uint64_t end);
-  Status SyncLocked(bool finalized);
-  Status PersistHeader(bool finalized);
-  Status SyncDirOnce();
-  Status TruncateLocked(uint64_t length);
-  Status Failed(Status why, uint64_t changed_from);
-  Result<uint64_t> StoredSum(uint64_t chunk);
+  void MaybeStartWriteback(uint64_t offset, uint64_t end);
+  Status SyncLocked(bool finalize);
+  Status PersistHeader(bool finalize);
+  Status WriteAndSyncHeader(SidecarHeader header, bool finalize);
+  /// Handles a failed disk call; changed: bytes below the length may differ from their sums.
+  Status DiskFailed(const Status& why, bool changed);
   Result<std::shared_ptr<Files>> OpenFiles() const;
-  Result<ChunkData> ReadVerified(Files& files, uint64_t offset, uint64_t length) const;
-  void ReleaseFiles();
+  Result<ChunkData> ReadVerified(const Files& files, uint64_t offset, uint64_t length,
+                                 uint64_t replica_length) const;
   void Publish();
   std::string DataPath() const;
 
@@ -140,23 +156,25 @@ class Replica {
   const BlockId block_;
 
   std::mutex mutex_;  // serialises changes, across disk calls
+  ReplicaInfo now_;   // published in info_
   uint64_t epoch_ = 0;
   bool gone_ = false;          // deleted or replaced
-  bool header_dirty_ = false;  // stamp or state in memory are not in the durable header
-  bool data_dirty_ = false;    // written since the last sync
+  bool header_dirty_ = false;  // stamp, state or fence are not in the durable header
+  bool data_dirty_ = false;
   bool sums_dirty_ = false;
-  bool dir_dirty_ = false;  // the directory entries are not durable yet
-  bool in_tmp_ = false;     // a copy, in the volume's tmp directory
+  bool dir_dirty_ = false;  // the directory entries are not durable
   uint64_t allocated_ = 0;
   uint64_t writeback_from_ = 0;
-  SidecarHeader header_;  // as last written
-  RegionSet resummed_;    // intended regions stay intended until finalized on disk
-  ReplicaState state_before_recovery_ = ReplicaState::kNone;
-  mutable std::mutex files_mutex_;
-  mutable std::weak_ptr<Files> files_;
-  std::shared_ptr<Files> pinned_;  // while open for writing
+  uint64_t last_end_ = 0;  // of the last write: is the writer sequential?
+  ReplicaState before_recovery_ = ReplicaState::kNone;
+  std::shared_ptr<Files> pinned_;  // while it may be written
 
-  mutable std::mutex info_mutex_;
+  mutable std::mutex files_mutex_;  // below mutex_
+  mutable std::weak_ptr<Files> files_;
+  bool in_tmp_ = false;  // a copy, in the volume's tmp directory
+
+  std::atomic<uint64_t> visible_{0};  // grows only
+  mutable std::mutex info_mutex_;     // innermost
   ReplicaInfo info_;
 };
 

@@ -48,24 +48,19 @@ class Sidecar {
  public:
   Sidecar(std::unique_ptr<File> file, std::string cluster_id);
 
-  /// For a new block: nothing is read.
-  static Sidecar Create(std::unique_ptr<File> file, std::string cluster_id) {
-    return Sidecar(std::move(file), std::move(cluster_id));
-  }
   /// The current header: the valid slot of the highest sequence whose tail holds. kNotFound when
-  /// none was ever written (an empty or all-zero file), kCorrupt when there is one that cannot be
-  /// read, kWrongCluster.
+  /// none was ever written (an empty or all-zero file), kCorrupt when none can be read, kWrongCluster,
+  /// kVersionMismatch. Needed once before WriteHeader, unless the file is new.
   Result<SidecarHeader> ReadHeader();
 
   /// Writes the header into the slot that is not current; sequence and tail_hash are set here. Not
-  /// synced.
+  /// synced, except that an unsynced header before it is.
   Status WriteHeader(SidecarHeader* header);
-  Status WriteSums(uint64_t first_chunk, const std::vector<uint64_t>& sums);
+  Status WriteSums(uint64_t first_chunk, const uint64_t* sums, size_t count);
   /// Sums beyond the end of the file are 0.
   Result<std::vector<uint64_t>> ReadSums(uint64_t first_chunk, uint64_t count) const;
   Status TruncateSums(uint64_t chunk_count);
-  Status Sync() { return file_->Sync(); }
-  File& file() { return *file_; }
+  Status Sync();
 
  private:
   std::string EncodeSlot(const SidecarHeader& header) const;
@@ -74,6 +69,8 @@ class Sidecar {
 
   std::unique_ptr<File> file_;
   std::string cluster_id_;
+  uint64_t sequence_ = 0;
+  bool header_unsynced_ = false;
 };
 
 }  // namespace dfs::dn
