@@ -1,0 +1,447 @@
+#include <gtest/gtest.h>
+
+#include "tests/datanode/store_testing.h"
+
+namespace dfs::dn {
+namespace {
+
+class StoreTest : public ::testing::Test {
+ protected:
+  StoreTest() : random_(7) { EXPECT_TRUE(env_.CreateDirs("/v1").ok()); }
+
+  void OpenStore(std::vector<std::string> volumes = {"/v1"}) {
+    store_.reset();
+    auto store = BlockStore::Open(TestOptions(std::move(volumes)), env_, clock_, 3);
+    ASSERT_TRUE(store.ok()) << store.error().ToString();
+    store_ = std::move(*store);
+    corrupt_.clear();
+    BlockStore::Events events;
+    events.corrupt = [this](const ReplicaInfo& info) { corrupt_.push_back(info); };
+    events.finalized = [this](const ReplicaInfo& info) { finalized_.push_back(info); };
+    store_->SetEvents(std::move(events));
+  }
+
+  OpenedReplica New(uint64_t block = 5, uint64_t stamp = 10) {
+    auto open = store_->OpenForWrite(BlockId(block), Stamp(), Stamp(stamp), 0);
+    EXPECT_TRUE(open.ok()) << open.error().ToString();
+    return *open;
+  }
+
+  /// A finalized block on disk.
+  std::string MakeFinalized(uint64_t block, uint64_t stamp, size_t size) {
+    auto open = New(block, stamp);
+    const std::string data = RandomBytes(random_, size);
+    for (size_t at = 0; at < size; at += 512 << 10) {
+      EXPECT_TRUE(WriteBytes(open, at, std::string_view(data).substr(at, 512 << 10)).ok());
+    }
+    EXPECT_TRUE(store_->Finalize(open.replica, open.ticket, true).ok());
+    return data;
+  }
+
+  void Restart(bool power_cut) {
+    store_.reset();
+    if (power_cut) {
+      env_.Crash(random_, FaultEnv::CrashMode::kDropUnsynced);
+    } else {
+      env_.KillProcess();
+    }
+    OpenStore();
+  }
+
+  FaultEnv env_;
+  ManualClock clock_;
+  Random random_;
+  std::unique_ptr<BlockStore> store_;
+  std::vector<ReplicaInfo> corrupt_;
+  std::vector<ReplicaInfo> finalized_;
+};
+
+TEST_F(StoreTest, WriteReadFinalizeRestart) {
+  OpenStore();
+  const std::string data = MakeFinalized(5, 10, 3'000'000);
+  auto replica = store_->Find(BlockId(5));
+  ASSERT_TRUE(replica.ok());
+  EXPECT_EQ(*ReadAll(*replica), data);
+  EXPECT_TRUE((*replica)->info().on_disk);
+  Restart(true);
+  replica = store_->Find(BlockId(5));
+  ASSERT_TRUE(replica.ok());
+  EXPECT_EQ((*replica)->info().state, ReplicaState::kFinalized);
+  EXPECT_EQ((*replica)->info().stamp, Stamp(10));
+  EXPECT_EQ(*ReadAll(*replica), data);
+  EXPECT_TRUE(corrupt_.empty());
+}
+
+TEST_F(StoreTest, PartialChunksMerge) {
+  OpenStore();
+  auto open = New();
+  std::string model;
+  for (int i = 0; i < 300; i++) {
+    const size_t offset = random_.Uniform(model.size() + 1);
+    const std::string piece = RandomBytes(random_, 1 + random_.Uniform(9000));
+    ASSERT_TRUE(WriteBytes(open, offset, piece).ok());
+    if (model.size() < offset + piece.size()) model.resize(offset + piece.size());
+    model.replace(offset, piece.size(), piece);
+    ASSERT_EQ(open.replica->info().length, model.size());
+  }
+  EXPECT_EQ(*ReadAll(open.replica), model);
+}
+
+TEST_F(StoreTest, GapBecomesZeros) {
+  OpenStore();
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, "head").ok());
+  ASSERT_TRUE(WriteBytes(open, 1'000'001, "tail").ok());
+  std::string expected = "head" + std::string(1'000'001 - 4, '\0') + "tail";
+  EXPECT_EQ(*ReadAll(open.replica), expected);
+  ASSERT_TRUE(WriteBytes(open, expected.size() + 10, "x").ok());
+  expected += std::string(10, '\0') + "x";
+  EXPECT_EQ(*ReadAll(open.replica), expected);
+}
+
+TEST_F(StoreTest, SentSumsAreVerified) {
+  OpenStore();
+  auto open = New();
+  const std::string data(5000, 'a');
+  auto sums = wire::RangeSums(0, data);
+  sums[1] ^= 1;
+  EXPECT_TRUE(
+      open.replica->Write(open.ticket, 0, data, sums.data(), sums.size()).Is(Code::kCorrupt));
+  EXPECT_EQ(open.replica->info().length, 0u);
+}
+
+TEST_F(StoreTest, RotUnderAPartialOverwriteIsFound) {
+  OpenStore();
+  MakeFinalized(5, 10, 10'000);
+  ASSERT_TRUE(env_.FlipBit("/v1/blocks/05/blk_5", 5000, 3).ok());
+  auto open = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 10'000);
+  ASSERT_TRUE(open.ok());
+  EXPECT_TRUE(WriteBytes(*open, 4100, "xyz").Is(Code::kCorrupt)) << "the old chunk is summed over";
+  EXPECT_TRUE(WriteBytes(*open, 100, "xyz").ok());
+}
+
+TEST_F(StoreTest, ANewerTicketKillsTheOlder) {
+  OpenStore();
+  auto first = New(5, 10);
+  ASSERT_TRUE(WriteBytes(first, 0, "one").ok());
+  auto second = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 3);
+  ASSERT_TRUE(second.ok());
+  EXPECT_TRUE(WriteBytes(first, 3, "two").Is(Code::kStaleStamp));
+  EXPECT_TRUE(first.replica->Sync(first.ticket).Is(Code::kStaleStamp));
+  EXPECT_TRUE(store_->Finalize(first.replica, first.ticket, true).Is(Code::kStaleStamp));
+  EXPECT_TRUE(WriteBytes(*second, 3, "two").ok());
+  auto same = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 3);
+  ASSERT_TRUE(same.ok()) << "the writer may connect again under its stamp";
+  EXPECT_TRUE(WriteBytes(*second, 6, "old").Is(Code::kStaleStamp));
+  EXPECT_TRUE(
+      store_->OpenForWrite(BlockId(5), Stamp(9), Stamp(10), 3).error().Is(Code::kStaleStamp));
+}
+
+TEST_F(StoreTest, OpeningRefusesWhatCannotBeAMember) {
+  OpenStore();
+  MakeFinalized(5, 10, 100);
+  EXPECT_TRUE(
+      store_->OpenForWrite(BlockId(5), Stamp(11), Stamp(12), 100).error().Is(Code::kStaleStamp))
+      << "a replica older than the block's last stamp";
+  EXPECT_TRUE(
+      store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(12), 101).error().Is(Code::kConflict))
+      << "a replica with fewer bytes than were acknowledged";
+  EXPECT_TRUE(store_->OpenForWrite(BlockId(6), Stamp(10), Stamp(12), 1).error().Is(Code::kNotFound))
+      << "made anew it would have a hole";
+  EXPECT_TRUE(store_->OpenForWrite(BlockId(6), Stamp(10), Stamp(12), 0).ok());
+  auto open = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(12), 100);
+  ASSERT_TRUE(open.ok());
+  Restart(false);
+  EXPECT_EQ((*store_->Find(BlockId(5)))->info().state, ReplicaState::kFinalized)
+      << "nothing had changed yet";
+}
+
+TEST_F(StoreTest, RestartedWriterReplicaWaitsForRecovery) {
+  OpenStore();
+  auto open = New();
+  const std::string data = RandomBytes(random_, 700'000);
+  ASSERT_TRUE(WriteBytes(open, 0, data).ok());
+  Restart(false);
+  auto replica = store_->Find(BlockId(5));
+  ASSERT_TRUE(replica.ok());
+  EXPECT_EQ((*replica)->info().state, ReplicaState::kRwr);
+  EXPECT_EQ((*replica)->info().length, data.size()) << "the machine stayed up";
+  EXPECT_TRUE(
+      store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 0).error().Is(Code::kConflict));
+}
+
+TEST_F(StoreTest, UnsyncedNewBlockIsGoneAfterAPowerCut) {
+  OpenStore();
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, "bytes").ok());
+  Restart(true);
+  EXPECT_TRUE(store_->Find(BlockId(5)).error().Is(Code::kNotFound));
+  EXPECT_TRUE(corrupt_.empty());
+}
+
+TEST_F(StoreTest, FsyncsOfASmallBlock) {
+  OpenStore();
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, RandomBytes(random_, 65536)).ok());
+  const auto before = env_.counters();
+  EXPECT_EQ(before.syncs, env_.counters().syncs) << "no fsync before the first sync";
+  ASSERT_TRUE(store_->Finalize(open.replica, open.ticket, true).ok());
+  const auto after = env_.counters();
+  EXPECT_EQ(after.syncs - before.syncs, 2u) << "data, then sums and header";
+  EXPECT_EQ(after.dir_syncs - before.dir_syncs, 1u);
+  EXPECT_EQ(store_->FinalizePending(0), 0);
+  EXPECT_EQ(env_.counters().syncs, after.syncs) << "nothing is left for the background";
+}
+
+TEST_F(StoreTest, RepeatedSyncsOfAnAppendCostTwo) {
+  OpenStore();
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, "a").ok());
+  ASSERT_TRUE(open.replica->Sync(open.ticket).ok());
+  const auto before = env_.counters();
+  ASSERT_TRUE(WriteBytes(open, 1, "b").ok());
+  ASSERT_TRUE(open.replica->Sync(open.ticket).ok());
+  EXPECT_EQ(env_.counters().syncs - before.syncs, 2u);
+  EXPECT_EQ(env_.counters().dir_syncs, before.dir_syncs);
+  ASSERT_TRUE(open.replica->Sync(open.ticket).ok());
+  EXPECT_EQ(env_.counters().syncs - before.syncs, 2u) << "nothing to sync, nothing done";
+}
+
+TEST_F(StoreTest, FinalizedInTheBackground) {
+  OpenStore();
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, "bytes").ok());
+  ASSERT_TRUE(store_->Finalize(open.replica, open.ticket, false).ok());
+  EXPECT_EQ(open.replica->info().state, ReplicaState::kFinalized);
+  EXPECT_FALSE(open.replica->info().on_disk);
+  EXPECT_GT(store_->FinalizePending(2 * kSecond), 0);
+  EXPECT_FALSE(open.replica->info().on_disk) << "not due yet";
+  clock_.Advance(2 * kSecond);
+  EXPECT_EQ(store_->FinalizePending(2 * kSecond), 0);
+  EXPECT_TRUE(open.replica->info().on_disk);
+  Restart(true);
+  EXPECT_EQ((*store_->Find(BlockId(5)))->info().state, ReplicaState::kFinalized);
+}
+
+TEST_F(StoreTest, FinalizedInMemoryComesBackAsRwr) {
+  OpenStore();
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, "bytes").ok());
+  ASSERT_TRUE(open.replica->Sync(open.ticket).ok());
+  ASSERT_TRUE(store_->Finalize(open.replica, open.ticket, false).ok());
+  Restart(true);
+  auto info = (*store_->Find(BlockId(5)))->info();
+  EXPECT_EQ(info.state, ReplicaState::kRwr);
+  EXPECT_EQ(info.length, 5u);
+}
+
+TEST_F(StoreTest, ReopenedAndClosedWithoutAByteHasTheNewStamp) {
+  OpenStore();
+  MakeFinalized(5, 10, 100);
+  auto open = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 100);
+  ASSERT_TRUE(open.ok());
+  ASSERT_TRUE(store_->Finalize(open->replica, open->ticket, false).ok());
+  Restart(true);
+  EXPECT_EQ((*store_->Find(BlockId(5)))->info().stamp, Stamp(11));
+}
+
+TEST_F(StoreTest, BitFlipsAreFound) {
+  OpenStore();
+  const std::string data = MakeFinalized(5, 10, 50'000);
+  for (const uint64_t at : {uint64_t{0}, uint64_t{4095}, uint64_t{30'000}, uint64_t{49'999}}) {
+    ASSERT_TRUE(env_.FlipBit("/v1/blocks/05/blk_5", at, 2).ok());
+    EXPECT_TRUE(ReadAll(*store_->Find(BlockId(5))).error().Is(Code::kCorrupt)) << at;
+    ASSERT_TRUE(env_.FlipBit("/v1/blocks/05/blk_5", at, 2).ok());
+  }
+  EXPECT_EQ(*ReadAll(*store_->Find(BlockId(5))), data);
+  ASSERT_TRUE(env_.FlipBit("/v1/blocks/05/blk_5.meta", kSumsOffset + 3, 2).ok());
+  EXPECT_TRUE(ReadAll(*store_->Find(BlockId(5))).error().Is(Code::kCorrupt));
+}
+
+TEST_F(StoreTest, TruncatedFileIsReportedAtStart) {
+  OpenStore();
+  MakeFinalized(5, 10, 50'000);
+  store_.reset();
+  {
+    auto file = env_.Open("/v1/blocks/05/blk_5", Env::OpenMode::kReadWrite);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE((*file)->Truncate(40'000).ok());
+  }
+  env_.KillProcess();
+  OpenStore();
+  ASSERT_EQ(corrupt_.size(), 1u);
+  EXPECT_EQ(corrupt_[0].block, BlockId(5));
+}
+
+TEST_F(StoreTest, CopyReplacesTheStaleReplica) {
+  OpenStore();
+  MakeFinalized(5, 10, 50'000);
+  EXPECT_TRUE(store_->CreateCopy(BlockId(5), Stamp(10)).error().Is(Code::kAlreadyExists));
+  auto copy = store_->CreateCopy(BlockId(5), Stamp(12));
+  ASSERT_TRUE(copy.ok());
+  const std::string data = RandomBytes(random_, 60'000);
+  ASSERT_TRUE(WriteBytes(*copy, 0, data).ok());
+  EXPECT_EQ((*store_->Find(BlockId(5)))->info().stamp, Stamp(10)) << "until the copy is complete";
+  ASSERT_TRUE(store_->Finalize(copy->replica, copy->ticket, false).ok());
+  EXPECT_EQ(finalized_.back().stamp, Stamp(12));
+  EXPECT_TRUE(finalized_.back().on_disk) << "a copy is synced before it is reported";
+  Restart(true);
+  auto replica = store_->Find(BlockId(5));
+  EXPECT_EQ((*replica)->info().stamp, Stamp(12));
+  EXPECT_EQ(*ReadAll(*replica), data);
+}
+
+TEST_F(StoreTest, UnfinishedCopyIsGoneAfterARestart) {
+  OpenStore();
+  auto copy = store_->CreateCopy(BlockId(5), Stamp(12));
+  ASSERT_TRUE(WriteBytes(*copy, 0, "abc").ok());
+  auto again = store_->CreateCopy(BlockId(5), Stamp(12));
+  ASSERT_TRUE(again.ok()) << "a second attempt replaces the first";
+  EXPECT_TRUE(WriteBytes(*copy, 3, "def").Is(Code::kStaleStamp));
+  Restart(false);
+  EXPECT_TRUE(store_->Find(BlockId(5)).error().Is(Code::kNotFound));
+  EXPECT_TRUE(env_.List("/v1/tmp")->empty());
+}
+
+TEST_F(StoreTest, DeleteObeysTheStamp) {
+  OpenStore();
+  MakeFinalized(5, 10, 100);
+  EXPECT_TRUE(store_->Delete(BlockId(5), Stamp(9)).Is(Code::kStaleStamp));
+  EXPECT_TRUE(store_->Delete(BlockId(5), Stamp(10)).ok());
+  EXPECT_TRUE(store_->Delete(BlockId(5), Stamp(10)).Is(Code::kNotFound));
+  EXPECT_TRUE(env_.List("/v1/blocks/05")->empty());
+}
+
+TEST_F(StoreTest, NoSpaceLeavesTheReplicaAsItWas) {
+  OpenStore();
+  auto open = New();
+  const std::string data = RandomBytes(random_, 100'000);
+  ASSERT_TRUE(WriteBytes(open, 0, data).ok());
+  FaultEnv::Fault full{.op = FaultEnv::Op::kWrite, .error = Code::kNoSpace};
+  full.matches = [](const std::string& path) { return !path.ends_with(".meta"); };
+  env_.AddFault(full);
+  EXPECT_TRUE(WriteBytes(open, 100'000, data).Is(Code::kNoSpace));
+  EXPECT_EQ(open.replica->info().length, 100'000u);
+  EXPECT_EQ(open.replica->info().state, ReplicaState::kRbw);
+  EXPECT_EQ(*ReadAll(open.replica), data);
+  EXPECT_TRUE(WriteBytes(open, 100'000, data).ok()) << "space came back";
+  EXPECT_EQ(*ReadAll(open.replica), data + data);
+}
+
+TEST_F(StoreTest, ReserveIsKept) {
+  StoreOptions options = TestOptions({"/v1"});
+  options.reserve_bytes = uint64_t{1} << 41;  // more than the disk has
+  auto store = BlockStore::Open(options, env_, clock_, 3);
+  ASSERT_TRUE(store.ok());
+  auto open = (*store)->OpenForWrite(BlockId(5), Stamp(), Stamp(10), 0);
+  EXPECT_TRUE(open.error().Is(Code::kNoSpace)) << open.error().ToString();
+}
+
+TEST_F(StoreTest, AFailedFsyncTakesTheVolumeOut) {
+  ASSERT_TRUE(env_.CreateDirs("/v2").ok());
+  OpenStore({"/v1", "/v2"});
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, "bytes").ok());
+  env_.AddFault({.op = FaultEnv::Op::kSync});
+  EXPECT_TRUE(open.replica->Sync(open.ticket).Is(Code::kIoError));
+  EXPECT_TRUE(store_->Find(BlockId(5)).error().Is(Code::kIoError));
+  EXPECT_FALSE(open.replica->Sync(open.ticket).ok()) << "never tried again";
+  EXPECT_TRUE(store_->List().empty());
+  int failed = 0;
+  for (const auto& volume : store_->Volumes()) failed += volume.failed;
+  EXPECT_EQ(failed, 1);
+  EXPECT_FALSE(store_->AllVolumesFailed());
+  auto other = store_->OpenForWrite(BlockId(6), Stamp(), Stamp(11), 0);
+  ASSERT_TRUE(other.ok()) << "the other volume goes on";
+  EXPECT_TRUE(WriteBytes(*other, 0, "bytes").ok());
+}
+
+TEST_F(StoreTest, RefusesForeignAndBusyDirectories) {
+  OpenStore();
+  auto second = BlockStore::Open(TestOptions({"/v1"}), env_, clock_, 3);
+  EXPECT_TRUE(second.error().Is(Code::kBusy)) << second.error().ToString();
+  store_.reset();
+  StoreOptions other = TestOptions({"/v1"});
+  other.cluster_id = "99999999-2222-3333-4444-555555555555";
+  EXPECT_TRUE(BlockStore::Open(other, env_, clock_, 3).error().Is(Code::kWrongCluster));
+  EXPECT_TRUE(
+      BlockStore::Open(TestOptions({"/none"}), env_, clock_, 3).error().Is(Code::kNotFound));
+  ASSERT_TRUE(env_.CreateDirs("/home/user").ok());
+  EXPECT_TRUE(BlockStore::Open(TestOptions({"/home"}), env_, clock_, 3).error().Is(Code::kNotEmpty))
+      << "never formats somebody's files";
+}
+
+TEST_F(StoreTest, TermIsRemembered) {
+  OpenStore();
+  EXPECT_EQ(store_->highest_term(), 0u);
+  ASSERT_TRUE(store_->RecordTerm(9).ok());
+  ASSERT_TRUE(store_->RecordTerm(7).ok());
+  Restart(true);
+  EXPECT_EQ(store_->highest_term(), 9u);
+}
+
+// ---- Recovery -----------------------------------------------------------------------------------
+
+TEST_F(StoreTest, RecoveryFencesTheWriterAndRepeats) {
+  OpenStore();
+  auto open = New(5, 10);
+  const std::string data = RandomBytes(random_, 10'000);
+  ASSERT_TRUE(WriteBytes(open, 0, data).ok());
+  ASSERT_TRUE(open.replica->Sync(open.ticket).ok());
+  ASSERT_TRUE(WriteBytes(open, 10'000, "more").ok());
+  for (int i = 0; i < 2; i++) {
+    auto view = open.replica->InitRecovery(Stamp(20));
+    ASSERT_TRUE(view.ok());
+    EXPECT_EQ(view->stamp, Stamp(10));
+    EXPECT_EQ(view->length, 10'004u);
+    EXPECT_EQ(view->synced_length, 10'000u);
+    EXPECT_EQ(view->state_before, ReplicaState::kRbw);
+  }
+  EXPECT_TRUE(WriteBytes(open, 10'004, "late").Is(Code::kStaleStamp));
+  EXPECT_TRUE(
+      store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(15), 0).error().Is(Code::kStaleStamp));
+  EXPECT_TRUE(open.replica->InitRecovery(Stamp(19)).error().Is(Code::kStaleStamp));
+  EXPECT_TRUE(open.replica->RecoveryTicket(Stamp(19)).error().Is(Code::kStaleStamp));
+  auto ticket = open.replica->RecoveryTicket(Stamp(20));
+  ASSERT_TRUE(ticket.ok());
+  ASSERT_TRUE(open.replica->ResumTornChunks(*ticket).ok());
+  ASSERT_TRUE(open.replica->Truncate(*ticket, 9'001).ok());
+  ASSERT_TRUE(open.replica->FinishRecovery(*ticket).ok());
+  EXPECT_TRUE(open.replica->RecoveryTicket(Stamp(20)).error().Is(Code::kAlreadyExists));
+  EXPECT_EQ(open.replica->InitRecovery(Stamp(20))->state_before, ReplicaState::kFinalized);
+  EXPECT_EQ(*ReadAll(open.replica), data.substr(0, 9'001));
+  Restart(true);
+  auto replica = store_->Find(BlockId(5));
+  EXPECT_EQ((*replica)->info().stamp, Stamp(20));
+  EXPECT_EQ((*replica)->info().state, ReplicaState::kFinalized);
+  EXPECT_EQ(*ReadAll(*replica), data.substr(0, 9'001));
+}
+
+TEST_F(StoreTest, TheFenceSurvivesARestart) {
+  OpenStore();
+  MakeFinalized(5, 10, 100);
+  ASSERT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(20)).ok());
+  Restart(true);
+  EXPECT_EQ((*store_->Find(BlockId(5)))->info().state, ReplicaState::kRwr);
+  EXPECT_FALSE(store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(15), 0).ok());
+  EXPECT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(19)).error().Is(Code::kStaleStamp));
+  EXPECT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(21)).ok());
+}
+
+TEST_F(StoreTest, DivergedReplicaIsMadeEqual) {
+  OpenStore();
+  auto open = New(5, 10);
+  std::string data = RandomBytes(random_, 40'000);
+  ASSERT_TRUE(WriteBytes(open, 0, data).ok());
+  ASSERT_TRUE(open.replica->InitRecovery(Stamp(20)).ok());
+  auto ticket = open.replica->RecoveryTicket(Stamp(20));
+  const std::string chunk = RandomBytes(random_, 2 * kChunkSize);
+  const auto sums = ChunkSums(chunk);
+  ASSERT_TRUE(open.replica->ReplaceChunks(*ticket, kChunkSize, chunk, sums.data(), 2).ok());
+  ASSERT_TRUE(open.replica->FinishRecovery(*ticket).ok());
+  data.replace(kChunkSize, chunk.size(), chunk);
+  EXPECT_EQ(*ReadAll(open.replica), data);
+}
+
+}  // namespace
+}  // namespace dfs::dn
