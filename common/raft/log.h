@@ -52,7 +52,7 @@ class RaftLog {
   void ResetKeepingTail(LogIndex index, Term term);
   void CompactTo(LogIndex index);
 
-  /// Entries from..last_index, at least one, stopping after max_bytes and at limit.
+  /// Entries from..limit (inclusive), at least one, stopping after max_bytes.
   Status Entries(LogIndex from, LogIndex limit, size_t max_bytes, std::vector<Entry>* out) const;
 
   // What is to be written: entries after emitted() were not yet given to the driver.
@@ -68,13 +68,12 @@ class RaftLog {
   void CommitTo(LogIndex index);
   /// Committed entries that were not yet handed out; bounded.
   bool HasUnapplied() const { return handed_out_ < commit_; }
-  Status TakeCommitted(size_t max_bytes, std::vector<Entry>* out);
+  Status TakeCommitted(size_t max_entries, size_t max_bytes, std::vector<Entry>* out);
   LogIndex handed_out() const { return handed_out_; }
-  void OnApplied(LogIndex index);
 
-  /// Sum of bytes() of cached entries after index.
+  /// Sum of bytes() of the entries after index; huge when they are not all cached.
   size_t BytesAfter(LogIndex index) const;
-  size_t cached_bytes() const { return cached_bytes_; }
+  size_t cached_bytes() const { return sums_.empty() ? 0 : sums_.back() - dropped_sum_; }
   LogIndex cache_first() const { return last_index_ + 1 - cache_.size(); }
 
  private:
@@ -84,13 +83,16 @@ class RaftLog {
   };
   void AddRun(LogIndex index, Term term);
   void Evict();
+  void PopFront();
 
   LogIndex prev_index_;
   Term prev_term_;
   LogIndex last_index_;
   std::deque<TermRun> runs_;  // covers (prev_index_, last_index_]
   std::deque<Entry> cache_;   // the newest entries, ending at last_index_
-  size_t cached_bytes_ = 0;
+  std::deque<uint64_t>
+      sums_;  // of bytes() up to and with each cached entry, from an arbitrary origin
+  uint64_t dropped_sum_ = 0;  // the sum just before the first cached entry
   const size_t cache_limit_;
   LogReader* const reader_;
 
@@ -100,7 +102,6 @@ class RaftLog {
   std::deque<PendingBatch> pending_;
   LogIndex commit_;
   LogIndex handed_out_;
-  LogIndex applied_;
 };
 
 }  // namespace dfs::raft

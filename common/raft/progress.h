@@ -3,10 +3,14 @@
 
 #include <cstdint>
 #include <deque>
+#include <limits>
 
 #include "common/base/ids.h"
 
 namespace dfs::raft {
+
+/// A stamp or time before any other.
+inline constexpr int64_t kNever = std::numeric_limits<int64_t>::min() / 2;
 
 struct Progress {
   enum class State : uint8_t {
@@ -23,14 +27,13 @@ struct Progress {
   std::deque<LogIndex> inflight;
   /// kProbe: an append is under way; cleared by a reply or a heartbeat's reply.
   bool probe_sent = false;
-  /// The newest stamp it has acknowledged; 0: none in this term.
-  int64_t acked_stamp = 0;
+  /// The newest stamp it has acknowledged in this term.
+  int64_t acked_stamp = kNever;
   /// When anything last arrived, by our clock.
   int64_t heard_ns = 0;
   /// The highest commit index that was sent to it.
   LogIndex commit_sent = 0;
 
-  bool active_snapshot() const { return state == State::kSnapshot; }
   void BecomeProbe() {
     state = State::kProbe;
     next = match + 1;

@@ -10,7 +10,10 @@
 //  reset,
 //    hard state, entries) before OnPersisted(sequence). Several may be under way; one sync may
 //    cover many.
-//  * Committed entries are applied in order; OnApplied tells how far.
+//  * Committed entries are taken with TakeCommitted when the state machine has room, and applied in
+//  order.
+//  * A snapshot to install is installed before that Ready's PersistRequest is begun and before
+//  TakeCommitted.
 //  * A call's now_ns is CLOCK_BOOTTIME and never goes back.
 // Not thread-safe: confined to the driver's executor.
 #pragma once
@@ -87,7 +90,6 @@ struct Ready {
   std::optional<SnapshotMeta> install_snapshot;
   std::optional<PersistRequest> persist;
   std::vector<Message> messages;
-  std::vector<Entry> committed;
   std::vector<ReadResult> reads;
   /// Followers that need a snapshot; the driver reports each by OnSnapshotSent.
   std::vector<NodeId> send_snapshot_to;
@@ -117,8 +119,6 @@ class Raft {
   /// Answered by a ReadResult, on any role. kOverloaded.
   Status ReadIndex(uint64_t context, int64_t now_ns);
   void OnPersisted(uint64_t sequence, int64_t now_ns);
-  /// The state machine has applied up to index: the cache may let go of it.
-  void OnApplied(LogIndex index);
   /// A snapshot transfer ended; index is the snapshot's.
   void OnSnapshotSent(NodeId follower, LogIndex index, bool ok);
   /// The link to a member broke: its appends in flight are lost; a lost leader is replaced earlier.
@@ -129,6 +129,9 @@ class Raft {
   // --- outputs ---
   bool HasReady() const;
   Ready TakeReady(int64_t now_ns);
+  /// Committed entries in order, each once; empty when there are none.
+  bool HasCommitted() const { return log_.HasUnapplied(); }
+  Status TakeCommitted(size_t max_entries, size_t max_bytes, std::vector<Entry>* out);
   /// When Tick must be called at the latest.
   int64_t NextDeadlineNs() const;
 
@@ -178,7 +181,8 @@ class Raft {
   void ResetElectionTimer();
   void RecordVote(NodeId from, bool granted);
   void HandleVoteRequest(const Message& m);
-  bool MayGrant(const Message& m) const;
+  bool PromisedToLeader() const;
+  bool InStartupSilence() const;
   void HandleLowerTerm(const Message& m);
   void SetHardState(Term term, NodeId vote);
   bool SoleVoter() const;
@@ -199,19 +203,22 @@ class Raft {
   void HandleAppendReply(const Message& m);
   void HandleHeartbeatReply(const Message& m);
   void HandleReadIndex(const Message& m);
+  void HandleReadIndexReply(const Message& m);
+  void FailForwardedReads(Code code, const char* why, int64_t not_after_ns);
   void NoteAck(Progress* progress, const Message& m);
   void MaybeCommit();
   void AppendOwn(EntryType type, Buffer data);
   void BroadcastHeartbeat();
   void SendHeartbeat(NodeId to, Progress* progress);
   void SendAppends();
-  bool MaybeSendAppend(NodeId to, Progress* progress, bool even_empty);
-  bool FillAppend(Message* m, Progress* progress);
+  bool CanAppend(const Progress& progress) const;
+  bool SendAppend(NodeId to, Progress* progress, bool with_entries);
+  void SendCommitNotices();
   void UpdateLease();
   void ServeReads();
   void AddRead(NodeId asker, uint64_t context);
-  void FailReads();
-  void FinishRead(const PendingRead& read, Status status);
+  void FinishRead(const PendingRead& read);
+  void StopLeading();
   int64_t NextStamp();
 
   const Options options_;
@@ -239,7 +246,7 @@ class Raft {
   uint64_t hard_sequence_ = 0;  // of the request that holds the current hard state
   std::optional<SnapshotMeta> reset_;
   std::optional<SnapshotMeta> install_;
-  std::deque<Held> held_;
+  std::vector<Held> held_;
 
   std::vector<Message> out_;
   std::vector<ReadResult> reads_out_;
@@ -252,10 +259,9 @@ class Raft {
   int64_t heartbeat_due_ns_ = 0;
   int64_t commit_notice_due_ns_ = 0;  // 0: none is due
   int64_t last_stamp_ = 0;
-  int64_t quorum_stamp_ = 0;  // a quorum acknowledged something sent then or later
+  int64_t quorum_stamp_ = kNever;  // a quorum acknowledged something sent then or later
   size_t uncommitted_bytes_ = 0;
-  bool read_round_open_ = false;
-  int64_t read_round_stamp_ = 0;
+  int64_t read_round_stamp_ = kNever;  // of the last round that was started for reads
   std::deque<PendingRead> pending_reads_;
   // Follower: reads forwarded to the leader, failed when it changes or after a while.
   struct ForwardedRead {
