@@ -363,6 +363,9 @@ Ready Raft::TakeReady(int64_t now_ns) {
       hard_dirty_ = false;
     }
     log_.Emit(persist.sequence, &persist.truncate_from, &persist.entries);
+    if (persist.truncate_from != 0) {
+      persist.truncate_term = log_.TermAt(persist.truncate_from - 1);
+    }
   }
   ready.messages = std::exchange(out_, {});
   ready.reads = std::exchange(reads_out_, {});

@@ -75,6 +75,7 @@ struct PersistRequest {
   std::optional<SnapshotMeta> reset;
   /// Drop entries from this index on; 0: none.
   LogIndex truncate_from = 0;
+  Term truncate_term = 0;  // of the entry before truncate_from
   std::optional<HardState> hard_state;
   std::vector<Entry> entries;
 };
