@@ -66,6 +66,7 @@ enum MethodId : uint16_t {
   // Between namenodes; payloads are our own codec (common/raft/message.h), not Thrift.
   kRaftMessage = 160,
   kSnapshotChunk = 161,
+  kRaftHello = 162,
 };
 
 /// "" when unknown.

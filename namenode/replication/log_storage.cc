@@ -54,6 +54,11 @@ Status LogStorage::SaveHardState(const raft::HardState& state) {
 // --- batches ---
 
 Status LogStorage::Write(const std::vector<const raft::PersistRequest*>& requests) {
+  if (failed_.ok()) failed_ = WriteRequests(requests);
+  return failed_;
+}
+
+Status LogStorage::WriteRequests(const std::vector<const raft::PersistRequest*>& requests) {
   const raft::HardState* newest = nullptr;
   bool reset = false;
   for (const raft::PersistRequest* request : requests) {
@@ -71,11 +76,11 @@ Status LogStorage::Write(const std::vector<const raft::PersistRequest*>& request
 }
 
 Status LogStorage::WriteMark() {
-  if (marked_) return Status();
-  DFS_RETURN_IF_ERROR(AddRecord(0));
-  DFS_RETURN_IF_ERROR(WriteBatch());
+  if (marked_ || !failed_.ok()) return failed_;
+  failed_ = AddRecord(0);
+  if (failed_.ok()) failed_ = WriteBatch();
   marked_ = true;
-  return Status();
+  return failed_;
 }
 
 Status LogStorage::AddRequest(const raft::PersistRequest& request) {

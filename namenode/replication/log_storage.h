@@ -133,6 +133,7 @@ class LogStorage : public raft::LogReader {
   Status ReplayBatch(const SegmentPtr& segment, std::string_view bytes, uint64_t offset,
                      RecoveredLog* out);
 
+  Status WriteRequests(const std::vector<const raft::PersistRequest*>& requests);
   Status WriteBatch();
   Status AddRecord(uint64_t bytes);
   Status AddRequest(const raft::PersistRequest& request);
@@ -168,6 +169,7 @@ class LogStorage : public raft::LogReader {
   bool marked_ = true;
   std::string batch_;  // being built; empty: none
   bool no_merge_ = false;
+  Status failed_;  // the first error: whatever is written after it proves nothing
 
   std::atomic<uint64_t> syncs_{0};
   std::atomic<uint64_t> batches_{0};
