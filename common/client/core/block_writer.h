@@ -1,0 +1,139 @@
+// BlockWriter: one slot of a file being written. Opens the block (commit), streams packets down the chain,
+// has failed members excluded (commit) and goes on, closes the block (commit). A write goes on with at
+// least one live member. Confined to the core's executor; owned by shared_ptr.
+//
+// Invariants: no byte is sent before the stamp and members it is sent under are committed; after a fault
+// nothing counts as acknowledged before the exclusion is committed and the chain was opened under the new
+// stamp; an acknowledged packet is on every committed member.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/client/core/client_core.h"
+#include "common/wire/chain_stream.h"
+#include "common/wire/chain_writer.h"
+
+namespace dfs::client {
+
+struct BlockWriterParams {
+  uint64_t inode = 0;
+  uint64_t slot = 0;
+  uint64_t expected_stamp = 0;  // 0: a hole
+  uint64_t length = 0;          // committed
+  uint64_t session = 0;
+  uint64_t slot_offset = 0;  // in the file
+};
+
+struct BlockClose {
+  bool sync = true;
+  uint64_t file_size = 0;
+  int64_t mtime_ns = 0;
+  bool drop_inline = false;
+  std::string rename_to;
+  bool rename_replace = false;
+};
+
+class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
+ public:
+  /// on_change: bytes were acknowledged, or the writer failed. Not called from within the owner's calls.
+  static std::shared_ptr<BlockWriter> Create(std::shared_ptr<ClientCore> core,
+                                             BlockWriterParams params,
+                                             std::function<void()> on_change);
+  ~BlockWriter();
+
+  /// Bytes at an offset of the block; a gap behind its end is filled with zeros. sync: the packet asks
+  /// for the disk. Order is kept.
+  void Write(uint64_t offset, Buffer data, bool sync);
+  /// Ok when everything written so far is in memory of every member.
+  void WhenAcked(StatusDone done);
+  /// Ok when everything written so far is on disk of every member.
+  void Sync(StatusDone done);
+  /// hflush's commit: the acknowledged length becomes visible. Call after WhenAcked.
+  void CommitLength(uint64_t file_size, int64_t mtime_ns, StatusDone done);
+  /// Ends the stream and closes the block; nothing may be written after. before_commit, when given, is
+  /// called when every member holds everything, and the commit goes out when it calls back.
+  using BeforeCommit = UniqueFunction<void(StatusDone)>;
+  void Close(BlockClose how, BeforeCommit before_commit, Done<idl::AttrReply> done);
+  /// Forgets what was not sent yet, so that a Close ends the block soon.
+  void DropUnsent();
+  /// Drops the stream and everything not acknowledged. The block stays open until its session ends.
+  void Abandon();
+
+  const Status& error() const { return error_; }
+  uint64_t length() const { return writer_.length(); }
+  uint64_t stamp() const { return target_.stamp; }
+  uint64_t acked_length() const { return writer_.acked_length(); }
+  uint64_t committed_length() const { return committed_length_; }
+  uint64_t slot() const { return params_.slot; }
+  uint64_t unacked_bytes() const { return writer_.unacked_bytes(); }
+  /// Bytes were added since the last sync began.
+  bool unsynced() const { return unsynced_; }
+  bool closing() const { return closing_; }
+  bool idle() const { return writer_.idle(); }
+  int64_t last_used_ns() const { return last_used_ns_; }
+  /// Grows whenever stamp or members change.
+  uint64_t layout_version() const { return layout_version_; }
+  uint32_t exclusions() const { return exclusions_; }
+
+ private:
+  enum class State { kOpening, kOpen, kExcluding, kCommitting, kClosed, kFailed };
+  struct Waiter {
+    uint64_t ticket;
+    StatusDone done;
+  };
+
+  BlockWriter(std::shared_ptr<ClientCore> core, BlockWriterParams params,
+              std::function<void()> on_change);
+  void SendOpenBlock();
+  void OnOpened(Result<idl::OpenBlockReply> reply);
+  Status TakeBlock(const idl::WritableBlock& block);
+  void StartStream();
+  void OnProgress();
+  void HandleFault();
+  void RestartElsewhere();
+  void Exclude(std::vector<int64_t> survivors);
+  void OnExcluded(Result<idl::OpenBlockReply> reply);
+  void NotifyWaiters();
+  void SendSync();
+  void BeginSync(uint64_t ticket);
+  void MaybeCommitClose();
+  void CommitClose();
+  void RetryAfter(int64_t delay_ns, void (BlockWriter::*what)());
+  void Fail(Status why);
+  int64_t GiveUpAt();
+
+  const std::shared_ptr<ClientCore> core_;
+  const BlockWriterParams params_;
+  std::function<void()> on_change_;
+  wire::ChainWriter writer_;
+  std::shared_ptr<wire::ChainStream> stream_;
+  wire::ChainTarget target_;  // as last committed
+  State state_ = State::kOpening;
+  Status error_;
+  bool is_new_ = false;  // the block was made by our open
+  uint64_t committed_length_ = 0;
+  std::vector<uint64_t> unreachable_;  // told to the namenode when a block is opened
+  std::vector<Waiter> waiters_;        // by ticket
+  std::vector<StatusDone> sync_next_;  // wait for the sync after the one under way
+  bool sync_under_way_ = false;
+  uint64_t sync_ticket_ = 0;  // of the one under way
+  bool unsynced_ = false;
+  bool closing_ = false;
+  bool last_added_ = false;
+  BlockClose close_;
+  BeforeCommit before_commit_;
+  Done<idl::AttrReply> close_done_;
+  int64_t trouble_since_ns_ = 0;  // 0: none
+  int64_t busy_since_ns_ = 0;
+  uint64_t acked_at_trouble_ = 0;
+  uint64_t layout_version_ = 0;
+  uint32_t exclusions_ = 0;
+  int64_t last_used_ns_ = 0;
+  Executor::TimerId timer_ = 0;
+};
+
+}  // namespace dfs::client

@@ -1,0 +1,458 @@
+#include "common/client/core/file_writer.h"
+
+#include <algorithm>
+
+#include "common/base/check.h"
+#include "common/client/core/calls.h"
+#include "dfs_types.h"
+
+namespace dfs::client {
+namespace {
+constexpr uint64_t kPacket = wire::ChainWriter::kMaxPacketBytes;
+constexpr int64_t kPollNs = 250 * kMillisecond;
+constexpr int kClosed = 2;  // of idl::LocatedBlock.state
+}  // namespace
+
+FileWriter::FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open)
+    : core_(std::move(core)),
+      session_(session),
+      max_open_(std::max<size_t>(max_open, 1)),
+      attr_(std::make_unique<idl::Attr>()) {}
+
+FileWriter::~FileWriter() {
+  Released();
+}
+
+// ---- Opening ------------------------------------------------------------------------------------
+
+void FileWriter::Create(std::shared_ptr<ClientCore> core, FileCreate how, size_t max_open,
+                        Done<Ptr> done) {
+  ClientCore& c = *core;
+  c.InlineLimit([core = std::move(core), how = std::move(how), max_open,
+                 done = std::move(done)](Result<uint32_t> limit) mutable {
+    if (!limit) {
+      done(limit.error());
+      return;
+    }
+    ClientCore& c2 = *core;
+    c2.session().Ensure([core = std::move(core), how = std::move(how), max_open, limit = *limit,
+                         done = std::move(done)](Result<uint64_t> session) mutable {
+      if (!session) {
+        done(session.error());
+        return;
+      }
+      Ptr self(new FileWriter(core, *session, max_open));
+      self->path_ = how.path;
+      idl::CreateRequest request;
+      request.ref.path = how.path;
+      request.mode = static_cast<int32_t>(how.mode);
+      core->FillCaller(&request.caller);
+      request.exclusive = how.exclusive;
+      request.overwrite = how.overwrite && !how.exclusive;
+      request.replication = static_cast<int32_t>(how.replication);
+      request.block_size = static_cast<int64_t>(how.block_size);
+      request.open_for_write = true;
+      request.mtime_ns = how.mtime_ns;
+      request.parents = how.parents;
+      Change<idl::kCreate>(
+          *core, std::move(request), *session, core->Deadline(),
+          [self, limit, done = std::move(done)](Result<idl::CreateReply> reply) mutable {
+            if (!reply) {
+              done(reply.error());
+              return;
+            }
+            const bool empty = reply->attr.size == 0;
+            // Of a file that was there already it is not said whether it is inline.
+            self->Begin(reply->attr, !reply->created, std::move(reply->inline_data), limit);
+            self->all_known_ = empty;
+            if (empty || self->inline_) {
+              done(self);
+            } else {
+              WaitForClosedEnd(self, self->core_->Deadline(), std::move(done));
+            }
+          });
+    });
+  });
+}
+
+void FileWriter::Open(std::shared_ptr<ClientCore> core, FileOpen how, size_t max_open,
+                      Done<Ptr> done) {
+  ClientCore& c = *core;
+  c.InlineLimit([core = std::move(core), how = std::move(how), max_open,
+                 done = std::move(done)](Result<uint32_t> limit) mutable {
+    if (!limit) {
+      done(limit.error());
+      return;
+    }
+    ClientCore& c2 = *core;
+    c2.session().Ensure([core = std::move(core), how = std::move(how), max_open, limit = *limit,
+                         done = std::move(done)](Result<uint64_t> session) mutable {
+      if (!session) {
+        done(session.error());
+        return;
+      }
+      Ptr self(new FileWriter(core, *session, max_open));
+      self->path_ = how.path;
+      idl::OpenFileRequest request;
+      request.ref.path = how.path;
+      request.for_write = true;
+      request.session = static_cast<int64_t>(*session);
+      core->FillCaller(&request.caller);
+      request.truncate = how.truncate;
+      request.client_host_id = core->options().host_id;
+      Change<idl::kOpenFile>(
+          *core, std::move(request), *session, core->Deadline(),
+          [self, limit, done = std::move(done)](Result<idl::OpenFileReply> reply) mutable {
+            if (!reply) {
+              done(reply.error());
+              return;
+            }
+            if (reply->attr.type == idl::FileType::DIRECTORY) {
+              done(Status(Code::kIsDirectory, "is a directory"));
+              return;
+            }
+            const bool in_inode = reply->has_inline_data || reply->attr.size == 0;
+            self->Begin(reply->attr, reply->has_inline_data, std::move(reply->inline_data), limit);
+            if (in_inode && reply->blocks.empty()) {
+              self->all_known_ = true;
+              done(self);
+            } else {
+              WaitForClosedEnd(self, self->core_->Deadline(), std::move(done));
+            }
+          });
+    });
+  });
+}
+
+void FileWriter::Begin(const idl::Attr& attr, bool has_inline, std::string inline_data,
+                       uint32_t inline_limit) {
+  *attr_ = attr;
+  inode_ = static_cast<uint64_t>(attr.inode);
+  block_size_ = std::max<uint64_t>(static_cast<uint64_t>(attr.block_size), 1);
+  size_ = static_cast<uint64_t>(attr.size);
+  inline_limit_ = inline_limit;
+  server_has_inline_ = has_inline;
+  inline_ = size_ == 0 || !inline_data.empty();
+  inline_data_ = std::move(inline_data);
+  if (!registered_) {
+    registered_ = true;
+    core_->session().AddOpenInode(inode_);
+  }
+}
+
+void FileWriter::WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done) {
+  // The end of the file as the last writer left it is known when no block of another session is open
+  // there: its session closes it, or recovery does.
+  const uint64_t last = self->size_ == 0 ? 0 : (self->size_ - 1) / self->block_size_;
+  idl::GetBlocksRequest request;
+  request.inode = static_cast<int64_t>(self->inode_);
+  request.offset = static_cast<int64_t>(last * self->block_size_);
+  request.length = static_cast<int64_t>(2 * self->block_size_);
+  self->core_->FillCaller(&request.caller);
+  request.client_host_id = self->core_->options().host_id;
+  Read<idl::kGetBlocks>(
+      *self->core_, request, deadline_ns,
+      [self, last, deadline_ns, done = std::move(done)](Result<idl::GetBlocksReply> reply) mutable {
+        if (!reply) {
+          done(reply.error());
+          return;
+        }
+        bool foreign = false;
+        for (const idl::LocatedBlock& b : reply->blocks) {
+          foreign |= b.block != 0 && b.state != kClosed &&
+                     (b.state != 1 || static_cast<uint64_t>(b.writer_session) != self->session_);
+        }
+        const bool moved = static_cast<uint64_t>(reply->attr.size) > (last + 2) * self->block_size_;
+        self->size_ = static_cast<uint64_t>(reply->attr.size);
+        *self->attr_ = reply->attr;
+        if (!foreign && !moved) {
+          self->inline_ = reply->has_inline_data || (self->size_ == 0 && reply->blocks.empty());
+          self->inline_data_ = std::move(reply->inline_data);
+          self->server_has_inline_ = reply->has_inline_data;
+          self->TakeLayout(reply->blocks, last, last + 2);
+          self->all_known_ = last == 0;
+          done(self);
+          return;
+        }
+        if (self->core_->Now() + kPollNs >= deadline_ns) {
+          done(Status(Code::kBusy, "another writer has the end of the file open"));
+          return;
+        }
+        self->core_->executor().RunAfter(moved ? 0 : kPollNs,
+                                         [self, deadline_ns, done = std::move(done)]() mutable {
+                                           WaitForClosedEnd(self, deadline_ns, std::move(done));
+                                         });
+      });
+}
+
+void FileWriter::TakeLayout(const std::vector<idl::LocatedBlock>& blocks, uint64_t from,
+                            uint64_t to) {
+  for (uint64_t i = from; i < to; ++i) slots_[i].known = true;  // a hole unless named below
+  for (const idl::LocatedBlock& b : blocks) {
+    const uint64_t index = static_cast<uint64_t>(b.slot);
+    if (b.block == 0 || index < from || index >= to) continue;
+    Slot& slot = slots_[index];
+    slot.stamp = static_cast<uint64_t>(b.stamp);
+    slot.length = static_cast<uint64_t>(b.length);
+    slot.known =
+        b.state == kClosed || (b.state == 1 && static_cast<uint64_t>(b.writer_session) == session_);
+  }
+}
+
+// ---- Writing ------------------------------------------------------------------------------------
+
+void FileWriter::Write(uint64_t offset, Buffer data) {
+  if (!error_.ok() || closing_ || data.empty()) return;
+  const uint64_t end = offset + data.size();
+  if (truncating_ || !blocked_.empty() ||
+      (inline_ && inline_writing_ && std::max(end, size_) > inline_limit_)) {
+    size_ = std::max(size_, end);
+    blocked_bytes_ += data.size();
+    blocked_.emplace_back(offset, std::move(data));
+    return;
+  }
+  size_ = std::max(size_, end);
+  if (inline_) {
+    if (size_ <= inline_limit_) {
+      if (inline_data_.size() < size_) inline_data_.resize(size_, '\0');
+      inline_data_.replace(offset, data.size(), data.data(), data.size());
+      inline_dirty_ = true;
+      return;
+    }
+    LeaveInline();
+  }
+  Gather(offset, std::move(data));
+}
+
+void FileWriter::TakeBlocked() {
+  if (truncating_ || inline_writing_) return;
+  std::vector<std::pair<uint64_t, Buffer>> blocked = std::move(blocked_);
+  blocked_.clear();
+  blocked_bytes_ = 0;
+  for (auto& [offset, data] : blocked) Write(offset, std::move(data));
+  CheckWaiters();
+}
+
+void FileWriter::LeaveInline() {
+  inline_ = false;
+  if (server_has_inline_) slots_[0].drop_inline = true;
+  if (all_known_) slots_[0].known = true;
+  std::string content = std::move(inline_data_);
+  inline_data_.clear();
+  inline_dirty_ = false;
+  if (!content.empty()) Gather(0, Buffer(std::move(content)));
+}
+
+void FileWriter::Gather(uint64_t offset, Buffer data) {
+  while (!data.empty()) {
+    if (!run_.empty() && offset != run_offset_ + run_.size()) EmitRun(false);
+    // Packets end at packet boundaries of their block, so that chunks are whole.
+    const uint64_t in_block = offset % block_size_;
+    const uint64_t boundary = std::min(block_size_, (in_block / kPacket + 1) * kPacket);
+    const size_t take = std::min<uint64_t>(data.size(), boundary - in_block);
+    const bool reaches = take == boundary - in_block;
+    if (run_.empty() && reaches) {
+      WriteToBlocks(offset, data.Slice(0, take), false);
+    } else {
+      if (run_.empty()) {
+        run_offset_ = offset;
+        if (take < kPacket / 2) run_.reserve(std::max<size_t>(take, 4096));
+      }
+      run_.append(data.data(), take);
+      if (reaches) EmitRun(false);
+    }
+    data = data.Slice(take, data.size() - take);
+    offset += take;
+  }
+}
+
+void FileWriter::EmitRun(bool sync) {
+  if (run_.empty()) return;
+  Buffer data(std::move(run_));
+  run_.clear();
+  WriteToBlocks(run_offset_, data, sync);
+}
+
+void FileWriter::WriteToBlocks(uint64_t offset, const Buffer& data, bool sync) {
+  for (size_t done = 0; done < data.size();) {
+    const uint64_t at = offset + done;
+    const uint64_t slot = at / block_size_;
+    const size_t take = std::min<uint64_t>(data.size() - done, block_size_ - at % block_size_);
+    WriteToSlot(slot, at % block_size_, data.Slice(done, take), sync && done + take == data.size());
+    done += take;
+  }
+}
+
+void FileWriter::WriteToSlot(uint64_t index, uint64_t offset, Buffer data, bool sync) {
+  Slot& slot = slots_[index];
+  if (all_known_) slot.known = true;
+  if (slot.closing || !slot.known || !slot.deferred.empty()) {
+    slot.deferred_bytes += data.size();
+    slot.deferred.emplace_back(offset, std::move(data));
+    if (!slot.known && !slot.fetching && !slot.closing) FetchSlot(index, core_->Deadline());
+    return;
+  }
+  if (slot.writer == nullptr) OpenSlot(index, slot);
+  slot.writer->Write(offset, std::move(data), sync);
+}
+
+void FileWriter::OpenSlot(uint64_t index, Slot& slot) {
+  LimitOpenSlots(index);
+  BlockWriterParams params;
+  params.inode = inode_;
+  params.slot = index;
+  params.expected_stamp = slot.stamp;
+  params.length = slot.length;
+  params.session = session_;
+  params.slot_offset = index * block_size_;
+  slot.writer = BlockWriter::Create(core_, params, [weak = weak_from_this(), index] {
+    if (auto self = weak.lock()) self->OnBlockChange(index);
+  });
+}
+
+void FileWriter::OnBlockChange(uint64_t index) {
+  auto it = slots_.find(index);
+  if (it != slots_.end() && it->second.writer != nullptr && !it->second.writer->error().ok()) {
+    Fail(it->second.writer->error());
+    return;
+  }
+  CheckWaiters();
+}
+
+void FileWriter::LimitOpenSlots(uint64_t keep) {
+  for (;;) {
+    size_t open = 0;
+    uint64_t oldest = 0;
+    int64_t oldest_used = INT64_MAX;
+    for (auto& [index, slot] : slots_) {
+      if (slot.writer == nullptr || slot.closing || index == keep) continue;
+      ++open;
+      if (slot.writer->last_used_ns() < oldest_used) {
+        oldest = index;
+        oldest_used = slot.writer->last_used_ns();
+      }
+    }
+    if (open < max_open_) return;
+    BlockClose how;
+    CloseSlot(oldest, how, false, [](Status) {});
+  }
+}
+
+void FileWriter::FetchSlot(uint64_t index, int64_t deadline_ns) {
+  slots_[index].fetching = true;
+  idl::GetBlocksRequest request;
+  request.inode = static_cast<int64_t>(inode_);
+  request.offset = static_cast<int64_t>(index * block_size_);
+  request.length = static_cast<int64_t>(block_size_);
+  core_->FillCaller(&request.caller);
+  request.client_host_id = core_->options().host_id;
+  Read<idl::kGetBlocks>(
+      *core_, request, deadline_ns,
+      [weak = weak_from_this(), index, deadline_ns](Result<idl::GetBlocksReply> reply) {
+        auto self = weak.lock();
+        if (!self) return;
+        Slot& slot = self->slots_[index];
+        slot.fetching = false;
+        if (!reply) {
+          self->Fail(reply.error());
+          return;
+        }
+        slot.stamp = 0;
+        slot.length = 0;
+        self->TakeLayout(reply->blocks, index, index + 1);
+        if (slot.known) {
+          self->DrainDeferred(index);
+          return;
+        }
+        if (self->core_->Now() + kPollNs >= deadline_ns) {
+          self->Fail(Status(Code::kBusy, "another writer has the block open"));
+          return;
+        }
+        slot.fetching = true;
+        self->core_->executor().RunAfter(kPollNs, [weak, index, deadline_ns] {
+          if (auto again = weak.lock()) again->FetchSlot(index, deadline_ns);
+        });
+      });
+}
+
+void FileWriter::DrainDeferred(uint64_t index) {
+  Slot& slot = slots_[index];
+  std::vector<std::pair<uint64_t, Buffer>> deferred = std::move(slot.deferred);
+  slot.deferred.clear();
+  slot.deferred_bytes = 0;
+  if (error_.ok()) {
+    for (auto& [offset, data] : deferred) WriteToSlot(index, offset, std::move(data), false);
+  }
+  CheckWaiters();
+}
+
+// ---- Waiting ------------------------------------------------------------------------------------
+
+uint64_t FileWriter::unacked_bytes() const {
+  uint64_t bytes = run_.size() + blocked_bytes_;
+  for (const auto& [index, slot] : slots_) {
+    bytes += slot.deferred_bytes;
+    if (slot.writer != nullptr) bytes += slot.writer->unacked_bytes();
+  }
+  return bytes;
+}
+
+void FileWriter::WhenBelow(uint64_t bytes, StatusDone done) {
+  if (!error_.ok() || unacked_bytes() < bytes) {
+    done(error_);
+    return;
+  }
+  below_waiters_.emplace_back(bytes, std::move(done));
+}
+
+void FileWriter::Settled(StatusDone done) {
+  settle_waiters_.push_back(std::move(done));
+  CheckWaiters();
+}
+
+void FileWriter::CheckWaiters() {
+  auto keep = shared_from_this();
+  if (!below_waiters_.empty()) {
+    const uint64_t unacked = unacked_bytes();
+    for (size_t i = 0; i < below_waiters_.size();) {
+      if (error_.ok() && unacked >= below_waiters_[i].first) {
+        ++i;
+        continue;
+      }
+      StatusDone done = std::move(below_waiters_[i].second);
+      below_waiters_.erase(below_waiters_.begin() + static_cast<ptrdiff_t>(i));
+      done(error_);
+    }
+  }
+  if (settle_waiters_.empty()) return;
+  const bool waiting =
+      !blocked_.empty() || std::any_of(slots_.begin(), slots_.end(), [](const auto& entry) {
+        return !entry.second.deferred.empty();
+      });
+  if (waiting && error_.ok()) return;
+  std::vector<StatusDone> ready = std::move(settle_waiters_);
+  settle_waiters_.clear();
+  for (StatusDone& done : ready) done(error_);
+}
+
+void FileWriter::Fail(const Status& why) {
+  if (!error_.ok()) return;
+  auto keep = shared_from_this();
+  error_ = why.WithContext(path_);
+  run_.clear();
+  blocked_.clear();
+  blocked_bytes_ = 0;
+  for (auto& [index, slot] : slots_) {
+    slot.deferred.clear();
+    slot.deferred_bytes = 0;
+    std::vector<StatusDone> waiters = std::move(slot.close_waiters);
+    slot.close_waiters.clear();
+    for (StatusDone& done : waiters) done(error_);
+  }
+  std::vector<StatusDone> inline_waiters = std::move(inline_waiters_);
+  inline_waiters_.clear();
+  for (StatusDone& done : inline_waiters) done(error_);
+  CheckWaiters();
+}
+
+}  // namespace dfs::client

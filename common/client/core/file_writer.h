@@ -1,0 +1,177 @@
+// FileWriter: a file open for writing, at any offset. Cuts writes into slots, gathers small ones into
+// packets, keeps small files inline until they grow, and commits lengths in the order of the file, so that
+// nobody ever sees a later part of an append without the earlier one. Confined to the core's executor;
+// owned by shared_ptr.
+//
+// Inline files (protocols, section 7): a file that outgrows the inline limit is written to slot 0; its old
+// inline bytes stay authoritative until the block that holds them is synced on every member and closed with
+// drop_inline, which the first flush, sync or close does.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/client/core/block_writer.h"
+#include "common/client/core/client_core.h"
+#include "common/client/core/file_reader.h"
+
+namespace dfs::client {
+
+struct FileCreate {
+  std::string path;
+  uint32_t mode = 0644;
+  bool exclusive = false;
+  bool overwrite = true;
+  bool parents = false;
+  uint32_t replication = 0;
+  uint64_t block_size = 0;
+  int64_t mtime_ns = 0;
+};
+
+struct FileOpen {
+  std::string path;
+  bool truncate = false;
+};
+
+struct FileClose {
+  bool sync = true;
+  int64_t mtime_ns = 0;
+  std::string rename_to;  // not empty: renamed there in the commit that closes the last block
+  bool rename_replace = true;
+};
+
+class FileWriter : public std::enable_shared_from_this<FileWriter> {
+ public:
+  using Ptr = std::shared_ptr<FileWriter>;
+  /// max_open: blocks kept open at once; 1 for a writer that goes from beginning to end.
+  static void Create(std::shared_ptr<ClientCore> core, FileCreate how, size_t max_open,
+                     Done<Ptr> done);
+  /// Waits until no dead writer's block is left open at the file's end.
+  static void Open(std::shared_ptr<ClientCore> core, FileOpen how, size_t max_open, Done<Ptr> done);
+  ~FileWriter();
+
+  /// Takes the bytes; never waits. An error comes from whatever is called next.
+  void Write(uint64_t offset, Buffer data);
+  void Append(Buffer data) { Write(size_, std::move(data)); }
+  /// Ok when fewer bytes than this wait for acknowledgement: the back-pressure.
+  void WhenBelow(uint64_t bytes, StatusDone done);
+  /// hflush: everything written so far is in memory of every live member, its length committed.
+  void Flush(StatusDone done);
+  /// hsync: on disk of every live member.
+  void Sync(StatusDone done);
+  void Truncate(uint64_t size, StatusDone done);
+  /// Sees this writer's own writes.
+  void ReadAt(uint64_t offset, char* out, size_t size, FileReader::GuardPtr guard,
+              Done<size_t> done);
+  /// Nothing may be called after.
+  void Close(FileClose how, StatusDone done);
+  /// Ends without promise: nothing more is sent; what is open is closed in the background.
+  void Abandon();
+
+  uint64_t size() const { return size_; }
+  uint64_t inode() const { return inode_; }
+  const idl::Attr& attr() const { return *attr_; }  // as of opening
+  const Status& error() const { return error_; }
+  uint64_t unacked_bytes() const;
+  /// Members that failed and were excluded so far.
+  uint32_t exclusions() const { return exclusions_; }
+
+ private:
+  struct Slot {
+    bool known = false;  // stamp and length are the namenode's
+    bool fetching = false;
+    uint64_t stamp = 0;  // 0: a hole
+    uint64_t length = 0;
+    std::shared_ptr<BlockWriter> writer;
+    bool closing = false;
+    bool drop_inline = false;                           // the close commits it
+    std::vector<std::pair<uint64_t, Buffer>> deferred;  // until it is known, or closed
+    uint64_t deferred_bytes = 0;
+    std::vector<StatusDone> close_waiters;
+  };
+
+  FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open);
+  void Begin(const idl::Attr& attr, bool has_inline, std::string inline_data,
+             uint32_t inline_limit);
+  void TakeLayout(const std::vector<idl::LocatedBlock>& blocks, uint64_t from, uint64_t to);
+  static void WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done);
+
+  void LeaveInline();
+  void Gather(uint64_t offset, Buffer data);
+  void EmitRun(bool sync);
+  void WriteToBlocks(uint64_t offset, const Buffer& data, bool sync);
+  void WriteToSlot(uint64_t slot, uint64_t offset, Buffer data, bool sync);
+  void OpenSlot(uint64_t index, Slot& slot);
+  void FetchSlot(uint64_t index, int64_t deadline_ns);
+  void DrainDeferred(uint64_t index);
+  void LimitOpenSlots(uint64_t keep);
+  void OnBlockChange(uint64_t index);
+  /// Runs done when no write waits for a slot to become known or closed.
+  void Settled(StatusDone done);
+  void CheckWaiters();
+
+  /// after_all: the commit waits for every other slot's.
+  void CloseSlot(uint64_t index, BlockClose how, bool after_all, StatusDone done);
+  void AwaitOtherCloses(uint64_t index, StatusDone done);
+  void OnSlotClosed(uint64_t index, const Status& status);
+  /// Commits the lengths of the slots in [index, stop), in order.
+  void CommitFrom(uint64_t index, uint64_t stop, StatusDone done);
+  void CloseAll(FileClose how, StatusDone done);
+  void FinishClose(const FileClose& how, bool renamed, const Status& status, StatusDone done);
+  void WriteInline(int64_t mtime_ns, StatusDone done);
+  void SetSize(uint64_t size, StatusDone done);
+  void ReadThrough(uint64_t offset, char* out, size_t size, FileReader::GuardPtr guard,
+                   Done<size_t> done);
+  /// Writes that came while they could not be taken.
+  void TakeBlocked();
+  void Rename(const FileClose& how, StatusDone done);
+  void SyncBlocks(StatusDone done);
+  bool Dirty() const;
+  void Released();
+  void Fail(const Status& why);
+  uint64_t SlotEnd(uint64_t index) const;
+
+  const std::shared_ptr<ClientCore> core_;
+  const uint64_t session_;
+  const size_t max_open_;
+  std::unique_ptr<idl::Attr> attr_;
+  uint64_t inode_ = 0;
+  uint64_t block_size_ = 1;
+  uint64_t size_ = 0;
+  uint64_t inline_limit_ = 0;
+  std::string path_;
+
+  bool inline_ = false;  // the content is inline_data_ and nowhere else
+  std::string inline_data_;
+  bool inline_dirty_ = false;
+  bool server_has_inline_ = false;
+  bool inline_writing_ = false;
+  std::vector<StatusDone> inline_waiters_;
+  bool truncating_ = false;
+  std::vector<std::pair<uint64_t, Buffer>>
+      blocked_;  // while the content is leaving the inode or cut
+  uint64_t blocked_bytes_ = 0;
+
+  std::map<uint64_t, Slot> slots_;
+  bool all_known_ = false;  // a slot that is not in slots_ is a hole
+  uint64_t run_offset_ = 0;
+  std::string run_;
+  std::shared_ptr<FileReader> reader_;
+  uint64_t layout_seen_ = 0;
+
+  std::vector<std::pair<uint64_t, StatusDone>> below_waiters_;
+  std::vector<StatusDone> settle_waiters_;
+  bool registered_ = false;
+  bool closing_ = false;
+  bool abandoned_ = false;
+  uint32_t exclusions_ = 0;
+  uint64_t layout_version_ = 0;
+  Status error_;
+};
+
+}  // namespace dfs::client

@@ -1,0 +1,552 @@
+// FileWriter: flush, sync, close, truncate, and reading one's own writes.
+#include <algorithm>
+#include <cstring>
+
+#include "common/base/check.h"
+#include "common/client/core/calls.h"
+#include "common/client/core/file_writer.h"
+#include "dfs_types.h"
+
+namespace dfs::client {
+namespace {
+
+/// Calls done once, with the first error, when every part has called back.
+class Join {
+ public:
+  explicit Join(StatusDone done) : state_(std::make_shared<State>()) {
+    state_->done = std::move(done);
+  }
+  StatusDone Part() {
+    ++state_->left;
+    return [state = state_](Status status) { Finish(*state, status); };
+  }
+  /// After the last Part().
+  void Start() { Finish(*state_, Status()); }
+
+ private:
+  struct State {
+    size_t left = 1;
+    Status first_error;
+    StatusDone done;
+  };
+  static void Finish(State& state, const Status& status) {
+    if (state.first_error.ok()) state.first_error = status;
+    if (--state.left == 0) state.done(state.first_error);
+  }
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace
+
+// ---- Flush and sync -----------------------------------------------------------------------------
+
+void FileWriter::Flush(StatusDone done) {
+  if (!error_.ok()) {
+    done(error_);
+    return;
+  }
+  EmitRun(false);
+  if (inline_ && blocked_.empty()) {
+    WriteInline(0, std::move(done));
+    return;
+  }
+  Settled([weak = weak_from_this(), done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (!status.ok() || !self) {
+      done(status);
+    } else if (self->inline_) {
+      self->WriteInline(0, std::move(done));
+    } else {
+      self->EmitRun(false);
+      self->CommitFrom(0, UINT64_MAX, std::move(done));
+    }
+  });
+}
+
+void FileWriter::CommitFrom(uint64_t index, uint64_t stop, StatusDone done) {
+  auto it = slots_.lower_bound(index);
+  while (it != slots_.end() && it->first < stop && it->second.writer == nullptr) ++it;
+  if (!error_.ok() || it == slots_.end() || it->first >= stop) {
+    done(error_);
+    return;
+  }
+  index = it->first;
+  Slot& slot = it->second;
+  auto go_on = [weak = weak_from_this(), index, stop,
+                done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (!status.ok() || !self) {
+      done(status);
+    } else {
+      self->CommitFrom(index + 1, stop, std::move(done));
+    }
+  };
+  if (slot.closing) {
+    slot.close_waiters.push_back(std::move(go_on));
+    return;
+  }
+  if (slot.drop_inline) {
+    CloseSlot(index, BlockClose(), false, std::move(go_on));
+    return;
+  }
+  slot.writer->WhenAcked([weak = weak_from_this(), index,
+                          go_on = std::move(go_on)](Status status) mutable {
+    auto self = weak.lock();
+    if (!status.ok() || !self) {
+      go_on(status);
+      return;
+    }
+    Slot& acked = self->slots_[index];
+    if (acked.closing) {
+      acked.close_waiters.push_back(std::move(go_on));
+      return;
+    }
+    BlockWriter* writer = acked.writer.get();
+    if (writer == nullptr || writer->acked_length() <= writer->committed_length()) {
+      go_on(Status());
+      return;
+    }
+    const uint64_t end = index * self->block_size_ + writer->acked_length();
+    writer->CommitLength(end, 0, [weak, index, go_on = std::move(go_on)](Status committed) mutable {
+      auto self2 = weak.lock();
+      if (!committed.ok() && self2 && self2->slots_[index].closing) {
+        // The close overtook it and commits at least this length.
+        self2->slots_[index].close_waiters.push_back(std::move(go_on));
+        return;
+      }
+      if (!committed.ok() && self2) self2->Fail(committed);
+      go_on(committed);
+    });
+  });
+}
+
+void FileWriter::Sync(StatusDone done) {
+  if (!error_.ok()) {
+    done(error_);
+    return;
+  }
+  EmitRun(true);
+  if (inline_ && blocked_.empty()) {
+    WriteInline(0, std::move(done));
+    return;
+  }
+  Settled([weak = weak_from_this(), done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (!status.ok() || !self) {
+      done(status);
+    } else if (self->inline_) {
+      self->WriteInline(0, std::move(done));
+    } else {
+      self->EmitRun(true);
+      self->SyncBlocks(std::move(done));
+    }
+  });
+}
+
+void FileWriter::SyncBlocks(StatusDone done) {
+  Join join(std::move(done));
+  std::vector<uint64_t> indices;
+  for (const auto& [index, slot] : slots_) {
+    if (slot.writer != nullptr) indices.push_back(index);
+  }
+  for (uint64_t index : indices) {
+    Slot& slot = slots_[index];
+    if (slot.closing) {
+      slot.close_waiters.push_back(join.Part());
+    } else if (slot.writer == nullptr) {
+      continue;
+    } else if (slot.drop_inline) {
+      // The old inline bytes are authoritative until this commit; a sync must not depend on them.
+      CloseSlot(index, BlockClose(), false, join.Part());
+    } else {
+      slot.writer->Sync(join.Part());
+    }
+  }
+  join.Start();
+}
+
+// ---- Inline content -----------------------------------------------------------------------------
+
+void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
+  if (inline_writing_) {
+    inline_waiters_.push_back(
+        [weak = weak_from_this(), mtime_ns, done = std::move(done)](Status status) mutable {
+          auto self = weak.lock();
+          if (!status.ok() || !self) {
+            done(status);
+          } else if (self->inline_) {
+            self->WriteInline(mtime_ns, std::move(done));
+          } else {
+            self->Flush(std::move(done));
+          }
+        });
+    return;
+  }
+  if (!inline_dirty_) {
+    done(error_);
+    return;
+  }
+  inline_dirty_ = false;
+  inline_writing_ = true;
+  idl::WriteInlineRequest request;
+  request.inode = static_cast<int64_t>(inode_);
+  request.data = inline_data_;
+  request.data_version = -1;
+  request.mtime_ns = mtime_ns;
+  core_->FillCaller(&request.caller);
+  Change<idl::kWriteInline>(
+      *core_, std::move(request), session_, core_->Deadline(),
+      [weak = weak_from_this(), done = std::move(done)](Result<idl::AttrReply> reply) {
+        auto self = weak.lock();
+        if (!self) {
+          done(reply.status());
+          return;
+        }
+        self->inline_writing_ = false;
+        if (reply) {
+          self->server_has_inline_ = true;
+        } else {
+          self->Fail(reply.error());
+        }
+        done(reply.status());
+        std::vector<StatusDone> waiters = std::move(self->inline_waiters_);
+        self->inline_waiters_.clear();
+        self->TakeBlocked();
+        for (StatusDone& waiter : waiters) waiter(self->error_);
+      });
+}
+
+// ---- Closing ------------------------------------------------------------------------------------
+
+void FileWriter::CloseSlot(uint64_t index, BlockClose how, bool after_all, StatusDone done) {
+  Slot& slot = slots_[index];
+  DFS_CHECK(slot.writer != nullptr && !slot.closing);
+  slot.closing = true;
+  slot.close_waiters.push_back(std::move(done));
+  how.drop_inline = slot.drop_inline;
+  how.sync |= slot.drop_inline;
+  how.file_size = index * block_size_ + slot.writer->length();
+  slot.writer->Close(
+      std::move(how),
+      [weak = weak_from_this(), index, after_all](StatusDone go) mutable {
+        auto self = weak.lock();
+        if (!self) return;
+        // The file grows in order.
+        self->CommitFrom(0, index,
+                         [weak, index, after_all, go = std::move(go)](Status status) mutable {
+                           auto self2 = weak.lock();
+                           if (!self2 || !status.ok() || !after_all) {
+                             go(status);
+                           } else {
+                             self2->AwaitOtherCloses(index, std::move(go));
+                           }
+                         });
+      },
+      [weak = weak_from_this(), index](Result<idl::AttrReply> reply) {
+        if (auto self = weak.lock()) self->OnSlotClosed(index, reply.status());
+      });
+}
+
+void FileWriter::AwaitOtherCloses(uint64_t index, StatusDone done) {
+  for (auto& [other, slot] : slots_) {
+    if (other == index || !slot.closing) continue;
+    slot.close_waiters.push_back(
+        [weak = weak_from_this(), index, done = std::move(done)](Status status) mutable {
+          auto self = weak.lock();
+          if (!status.ok() || !self) {
+            done(status);
+          } else {
+            self->AwaitOtherCloses(index, std::move(done));
+          }
+        });
+    return;
+  }
+  done(error_);
+}
+
+void FileWriter::OnSlotClosed(uint64_t index, const Status& status) {
+  auto keep = shared_from_this();
+  Slot& slot = slots_[index];
+  slot.closing = false;
+  if (!status.ok()) {
+    Fail(status);
+    return;
+  }
+  slot.stamp = slot.writer->stamp();
+  slot.length = slot.writer->length();
+  exclusions_ += slot.writer->exclusions();
+  if (slot.drop_inline) server_has_inline_ = false;
+  slot.drop_inline = false;
+  layout_version_ += slot.writer->layout_version() + 1;
+  // This runs within the block writer.
+  core_->executor().Post([writer = std::move(slot.writer)] {});
+  slot.writer = nullptr;
+  std::vector<StatusDone> waiters = std::move(slot.close_waiters);
+  slot.close_waiters.clear();
+  DrainDeferred(index);
+  for (StatusDone& waiter : waiters) waiter(error_);
+}
+
+void FileWriter::Close(FileClose how, StatusDone done) {
+  if (closing_) {
+    done(Status(Code::kBadDescriptor, "the file is closed"));
+    return;
+  }
+  EmitRun(false);
+  Settled([weak = weak_from_this(), how = std::move(how),
+           done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (!self) {
+      done(Status(Code::kClosed, "the file was closed"));
+      return;
+    }
+    self->EmitRun(false);
+    self->closing_ = true;
+    if (!status.ok()) {
+      self->FinishClose(how, false, status, std::move(done));
+    } else if (self->inline_) {
+      const int64_t mtime_ns = how.mtime_ns;
+      self->WriteInline(
+          mtime_ns, [weak, how = std::move(how), done = std::move(done)](Status written) mutable {
+            auto self2 = weak.lock();
+            if (self2) self2->FinishClose(how, false, written, std::move(done));
+          });
+    } else {
+      self->CloseAll(std::move(how), std::move(done));
+    }
+  });
+}
+
+void FileWriter::CloseAll(FileClose how, StatusDone done) {
+  std::vector<uint64_t> open;
+  for (const auto& [index, slot] : slots_) {
+    if (slot.writer != nullptr && !slot.closing) open.push_back(index);
+  }
+  const bool renames = !open.empty() && !how.rename_to.empty();
+  Join join([weak = weak_from_this(), how, renames, done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (self) self->FinishClose(how, renames, status, std::move(done));
+  });
+  for (auto& [index, slot] : slots_) {
+    if (slot.closing) slot.close_waiters.push_back(join.Part());
+  }
+  for (size_t i = 0; i < open.size(); ++i) {
+    BlockClose block;
+    block.sync = how.sync;
+    const bool last = i + 1 == open.size();
+    if (last) {
+      block.mtime_ns = how.mtime_ns;
+      block.rename_to = how.rename_to;
+      block.rename_replace = how.rename_replace;
+    }
+    CloseSlot(open[i], std::move(block), last, join.Part());
+  }
+  join.Start();
+}
+
+void FileWriter::FinishClose(const FileClose& how, bool renamed, const Status& status,
+                             StatusDone done) {
+  if (status.ok() && !how.rename_to.empty() && !renamed) {
+    Rename(how, [weak = weak_from_this(), how, done = std::move(done)](Status result) mutable {
+      if (auto self = weak.lock()) self->FinishClose(how, true, result, std::move(done));
+    });
+    return;
+  }
+  Released();
+  done(status);
+}
+
+void FileWriter::Rename(const FileClose& how, StatusDone done) {
+  idl::RenameRequest request;
+  request.source.path = path_;
+  request.target.path = how.rename_to;
+  request.flags = how.rename_replace ? 0 : 1;
+  core_->FillCaller(&request.caller);
+  Change<idl::kRename>(
+      *core_, std::move(request), session_, core_->Deadline(),
+      [done = std::move(done)](Result<idl::Empty> reply) { done(reply.status()); });
+}
+
+void FileWriter::Released() {
+  if (!registered_) return;
+  registered_ = false;
+  core_->session().RemoveOpenInode(inode_);
+  if (core_->closed() || core_->session().id() != session_) return;
+  idl::CloseFileRequest request;
+  request.inode = static_cast<int64_t>(inode_);
+  request.session = static_cast<int64_t>(session_);
+  core_->link().Call(idl::kCloseFile, idl::Encode(request), core_->Now() + 5 * kSecond,
+                     [](Result<rpc::Reply>) {});
+}
+
+void FileWriter::Abandon() {
+  if (closing_ || abandoned_) return;
+  closing_ = true;
+  abandoned_ = true;
+  run_.clear();
+  blocked_.clear();
+  blocked_bytes_ = 0;
+  below_waiters_.clear();
+  settle_waiters_.clear();
+  std::vector<uint64_t> open;
+  for (auto& [index, slot] : slots_) {
+    slot.deferred.clear();
+    slot.deferred_bytes = 0;
+    if (slot.writer == nullptr) continue;
+    if (!slot.closing) slot.writer->DropUnsent();
+    open.push_back(index);
+  }
+  if (!error_.ok() || open.empty() || core_->closed()) {
+    Released();
+    return;
+  }
+  // Blocks that stay open would keep other writers out for as long as this session lives.
+  core_->Keep(shared_from_this());
+  FileClose how;
+  how.sync = false;
+  CloseAll(how, [self = weak_from_this()](Status) {
+    auto closed = self.lock();
+    if (closed) closed->core_->Release(closed.get());
+  });
+}
+
+// ---- Truncate -----------------------------------------------------------------------------------
+
+void FileWriter::Truncate(uint64_t size, StatusDone done) {
+  if (!error_.ok()) {
+    done(error_);
+    return;
+  }
+  EmitRun(false);
+  Settled([weak = weak_from_this(), size, done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (!status.ok() || !self) {
+      done(status);
+      return;
+    }
+    if (self->inline_ && size <= self->inline_limit_) {
+      self->inline_data_.resize(size, '\0');
+      self->size_ = size;
+      self->inline_dirty_ = true;
+      self->WriteInline(0, std::move(done));
+      return;
+    }
+    self->EmitRun(false);
+    self->truncating_ = true;
+    StatusDone cut = [weak, size, done = std::move(done)](Status closed) mutable {
+      auto self2 = weak.lock();
+      if (!closed.ok() || !self2) {
+        done(closed);
+      } else {
+        self2->SetSize(size, std::move(done));
+      }
+    };
+    if (self->inline_) {
+      self->WriteInline(0, std::move(cut));
+      return;
+    }
+    Join join(std::move(cut));
+    std::vector<uint64_t> open;
+    for (auto& [index, slot] : self->slots_) {
+      if (slot.closing) {
+        slot.close_waiters.push_back(join.Part());
+      } else if (slot.writer != nullptr) {
+        open.push_back(index);
+      }
+    }
+    for (uint64_t index : open) self->CloseSlot(index, BlockClose(), false, join.Part());
+    join.Start();
+  });
+}
+
+void FileWriter::SetSize(uint64_t size, StatusDone done) {
+  idl::SetAttrRequest request;
+  request.ref.inode = static_cast<int64_t>(inode_);
+  request.mask = 8;
+  request.size = static_cast<int64_t>(size);
+  core_->FillCaller(&request.caller);
+  Change<idl::kSetAttr>(
+      *core_, std::move(request), session_, core_->Deadline(),
+      [weak = weak_from_this(), size, done = std::move(done)](Result<idl::AttrReply> reply) {
+        auto self = weak.lock();
+        if (!self) {
+          done(reply.status());
+          return;
+        }
+        self->truncating_ = false;
+        if (reply) {
+          self->size_ = size;
+          if (!self->inline_) {
+            self->slots_.clear();
+            self->all_known_ = size == 0;
+          }
+          ++self->layout_version_;
+          if (self->reader_ != nullptr) self->reader_->Invalidate();
+        }
+        self->TakeBlocked();
+        done(reply.status());
+      });
+}
+
+// ---- Reading ------------------------------------------------------------------------------------
+
+bool FileWriter::Dirty() const {
+  if (!run_.empty() || !blocked_.empty()) return true;
+  for (const auto& [index, slot] : slots_) {
+    if (!slot.deferred.empty() || slot.closing) return true;
+    if (slot.writer == nullptr) continue;
+    if (slot.drop_inline || !slot.writer->idle()) return true;
+    if (slot.writer->length() > slot.writer->committed_length()) return true;
+  }
+  return false;
+}
+
+void FileWriter::ReadAt(uint64_t offset, char* out, size_t size, FileReader::GuardPtr guard,
+                        Done<size_t> done) {
+  if (!error_.ok()) {
+    done(error_);
+    return;
+  }
+  if (offset >= size_ || size == 0) {
+    done(size_t{0});
+    return;
+  }
+  const size_t wanted = std::min<uint64_t>(size, size_ - offset);
+  if (inline_) {
+    size_t copied = 0;
+    if (offset < inline_data_.size()) {
+      copied = std::min<uint64_t>(wanted, inline_data_.size() - offset);
+      std::memcpy(out, inline_data_.data() + offset, copied);
+    }
+    std::memset(out + copied, 0, wanted - copied);
+    done(wanted);
+    return;
+  }
+  if (!Dirty()) {
+    ReadThrough(offset, out, wanted, std::move(guard), std::move(done));
+    return;
+  }
+  Flush([weak = weak_from_this(), offset, out, wanted, guard = std::move(guard),
+         done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (!status.ok() || !self) {
+      done(status);
+    } else if (!guard->cancelled) {
+      self->ReadThrough(offset, out, wanted, std::move(guard), std::move(done));
+    }
+  });
+}
+
+void FileWriter::ReadThrough(uint64_t offset, char* out, size_t size, FileReader::GuardPtr guard,
+                             Done<size_t> done) {
+  if (reader_ == nullptr) reader_ = FileReader::ForInode(core_, inode_, block_size_);
+  uint64_t layout = layout_version_;
+  for (const auto& [index, slot] : slots_) {
+    if (slot.writer != nullptr) layout += slot.writer->layout_version();
+  }
+  if (layout != layout_seen_) reader_->Invalidate();
+  layout_seen_ = layout;
+  reader_->ReadAt(offset, out, size, std::move(guard), std::move(done));
+}
+
+}  // namespace dfs::client
