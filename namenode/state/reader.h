@@ -17,7 +17,7 @@
 
 namespace dfs::nn {
 
-class StateView;
+class CommittedView;
 
 /// Where a path leads.
 struct ResolvedPath {
@@ -57,7 +57,7 @@ struct SlotBlock {
 
 class StateReader {
  public:
-  explicit StateReader(StateView* view) : view_(view) {}
+  explicit StateReader(CommittedView* view) : view_(view) {}
 
   // ---- Names
   /// Walks path from start (InodeId 0: the root; absolute paths also begin there). Checks search
@@ -113,7 +113,7 @@ class StateReader {
   AppliedMark applied() const;
 
  private:
-  StateView* view_;
+  CommittedView* view_;
 };
 
 }  // namespace dfs::nn

@@ -67,6 +67,7 @@ struct InodeAttr {
   uint32_t xattr_count = 0;
   uint64_t xattr_bytes = 0;
   bool has_inline = false;
+  bool shortened = false;  // recovery had to give up committed bytes: StateReader::ListShortened
 
   bool IsDirectory() const { return type == FileType::kDirectory; }
   bool IsRegular() const { return type == FileType::kRegular; }

@@ -40,8 +40,8 @@ class WriteBatch {
   std::vector<Entry> entries_;
 };
 
-/// In key order over the keys with a prefix. Sees the store as it was when the iterator was made.
-/// Destroy it before the store writes much, and always before the store is closed.
+/// In key order over the keys with a prefix. The store must not be written, flushed or closed while
+/// an iterator lives.
 class StateIterator {
  public:
   virtual ~StateIterator() = default;

@@ -1,0 +1,105 @@
+#include "namenode/state/kv_cache.h"
+
+#include <bit>
+#include <cstring>
+
+#include "common/base/checksum.h"
+
+namespace dfs::nn {
+namespace {
+
+constexpr uint64_t kTypicalEntryBytes = 192;
+constexpr size_t kAllocationOverhead = 16;
+constexpr size_t kMaxKeyBytes = 512;
+
+}  // namespace
+
+KvCache::KvCache(uint64_t max_bytes) : max_bytes_(max_bytes) {
+  uint64_t sets = std::bit_floor(max_bytes / (kTypicalEntryBytes * kWays) + 1);
+  mask_ = sets - 1;
+  entries_.resize(sets * kWays);
+}
+
+KvCache::Entry* KvCache::Find(std::string_view key, uint64_t hash) {
+  Entry* set = &entries_[(hash & mask_) * kWays];
+  for (size_t i = 0; i < kWays; ++i) {
+    Entry& e = set[i];
+    if (e.data && e.hash == hash && std::string_view(e.data.get(), e.key_size) == key) return &e;
+  }
+  return nullptr;
+}
+
+bool KvCache::Get(std::string_view key, std::string_view* value) {
+  Entry* entry = Find(key, Hash64(key));
+  if (!entry) return false;
+  entry->used = true;
+  *value = {entry->data.get() + entry->key_size, entry->value_size};
+  return true;
+}
+
+void KvCache::Drop(Entry* entry) {
+  bytes_ -= entry->key_size + entry->value_size + kAllocationOverhead;
+  *entry = Entry();
+}
+
+void KvCache::Put(std::string_view key, std::string_view value) {
+  uint64_t hash = Hash64(key);
+  Entry* entry = Find(key, hash);
+  if (key.size() > kMaxKeyBytes || value.size() > kMaxValueBytes) {
+    if (entry) Drop(entry);
+    return;
+  }
+  if (entry && entry->value_size == value.size()) {
+    std::memcpy(entry->data.get() + entry->key_size, value.data(), value.size());
+    entry->used = true;
+    return;
+  }
+  if (!entry) {
+    Entry* set = &entries_[(hash & mask_) * kWays];
+    entry = &set[hash >> 62];  // when all are in use, whichever
+    for (size_t i = 0; i < kWays; ++i) {
+      if (!set[i].data) {
+        entry = &set[i];
+        break;
+      }
+      if (!set[i].used) entry = &set[i];
+    }
+    for (size_t i = 0; i < kWays; ++i) set[i].used = false;
+  }
+  if (entry->data) Drop(entry);
+  uint64_t size = key.size() + value.size() + kAllocationOverhead;
+  if (bytes_ + size > max_bytes_) EvictTo(max_bytes_ - std::min(max_bytes_, size));
+  entry->data = std::make_unique_for_overwrite<char[]>(key.size() + value.size());
+  std::memcpy(entry->data.get(), key.data(), key.size());
+  std::memcpy(entry->data.get() + key.size(), value.data(), value.size());
+  entry->hash = hash;
+  entry->key_size = static_cast<uint16_t>(key.size());
+  entry->value_size = static_cast<uint16_t>(value.size());
+  entry->used = true;
+  bytes_ += size;
+}
+
+void KvCache::Erase(std::string_view key) {
+  if (Entry* entry = Find(key, Hash64(key))) Drop(entry);
+}
+
+void KvCache::EvictTo(uint64_t bytes) {
+  for (size_t steps = 0; bytes_ > bytes && steps < 2 * entries_.size(); ++steps) {
+    Entry& entry = entries_[hand_];
+    hand_ = (hand_ + 1) % entries_.size();
+    if (!entry.data) continue;
+    if (entry.used) {
+      entry.used = false;
+    } else {
+      Drop(&entry);
+    }
+  }
+}
+
+void KvCache::Clear() {
+  for (Entry& entry : entries_) {
+    if (entry.data) Drop(&entry);
+  }
+}
+
+}  // namespace dfs::nn
