@@ -1,5 +1,6 @@
 #include "namenode/state/kv_cache.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -11,13 +12,27 @@ namespace {
 constexpr uint64_t kTypicalEntryBytes = 192;
 constexpr size_t kAllocationOverhead = 16;
 constexpr size_t kMaxKeyBytes = 512;
+constexpr uint64_t kFirstSets = 256;
 
 }  // namespace
 
-KvCache::KvCache(uint64_t max_bytes) : max_bytes_(max_bytes) {
-  uint64_t sets = std::bit_floor(max_bytes / (kTypicalEntryBytes * kWays) + 1);
+KvCache::KvCache(uint64_t max_bytes)
+    : max_bytes_(max_bytes),
+      max_sets_(std::bit_floor(max_bytes / (kTypicalEntryBytes * kWays) + 1)) {
+  Resize(std::min(kFirstSets, max_sets_));
+}
+
+void KvCache::Resize(uint64_t sets) {
+  std::vector<Entry> old = std::move(entries_);
+  entries_ = std::vector<Entry>(sets * kWays);
   mask_ = sets - 1;
-  entries_.resize(sets * kWays);
+  for (Entry& entry : old) {
+    if (!entry.data) continue;
+    Entry* set = &entries_[(entry.hash & mask_) * kWays];
+    // Sets only split, so there is always room.
+    while (set->data) ++set;
+    *set = std::move(entry);
+  }
 }
 
 KvCache::Entry* KvCache::Find(std::string_view key, uint64_t hash) {
@@ -39,6 +54,7 @@ bool KvCache::Get(std::string_view key, std::string_view* value) {
 
 void KvCache::Drop(Entry* entry) {
   bytes_ -= entry->key_size + entry->value_size + kAllocationOverhead;
+  --count_;
   *entry = Entry();
 }
 
@@ -77,6 +93,7 @@ void KvCache::Put(std::string_view key, std::string_view value) {
   entry->value_size = static_cast<uint16_t>(value.size());
   entry->used = true;
   bytes_ += size;
+  if (++count_ * 2 > entries_.size() && mask_ + 1 < max_sets_) Resize((mask_ + 1) * 2);
 }
 
 void KvCache::Erase(std::string_view key) {

@@ -36,10 +36,13 @@ class KvCache {
   Entry* Find(std::string_view key, uint64_t hash);
   void Drop(Entry* entry);
   void EvictTo(uint64_t bytes);
+  void Resize(uint64_t sets);
 
   uint64_t max_bytes_;
+  uint64_t max_sets_;
   uint64_t bytes_ = 0;
-  uint64_t mask_;  // of sets
+  uint64_t count_ = 0;
+  uint64_t mask_ = 0;  // of sets; the table grows with what is in it
   size_t hand_ = 0;
   std::vector<Entry> entries_;
 };

@@ -48,6 +48,12 @@ Result<Content> DecodeContent(std::string_view bytes) {
   return content;
 }
 
+std::string ParentOf(const std::string& path) {
+  size_t slash = path.find_last_of('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 Result<AppliedMark> MarkOf(const Content& content) {
   auto it = content.find(AppliedKey());
   if (it == content.end()) return AppliedMark();
@@ -63,6 +69,7 @@ class MemStore final : public StateStore {
 
   Status Load() {
     DFS_RETURN_IF_ERROR(env_->CreateDirs(directory_));
+    DFS_RETURN_IF_ERROR(env_->SyncDir(ParentOf(directory_)));
     if (!env_->Exists(directory_ + kFlushedName)) return Status::Ok();
     DFS_ASSIGN_OR_RETURN(std::string bytes,
                          env_->ReadFile(directory_ + kFlushedName, kMaxFileSize));
@@ -112,9 +119,7 @@ class MemStore final : public StateStore {
     DFS_RETURN_IF_ERROR(env_->CreateDir(directory));
     std::string bytes = EncodeContent(content_);
     DFS_RETURN_IF_ERROR(env_->WriteFileAtomically(directory + "/" + kCheckpointName, bytes));
-    size_t slash = directory.find_last_of('/');
-    DFS_RETURN_IF_ERROR(
-        env_->SyncDir(slash == std::string::npos ? "." : directory.substr(0, slash)));
+    DFS_RETURN_IF_ERROR(env_->SyncDir(ParentOf(directory)));
     CheckpointInfo info;
     DFS_ASSIGN_OR_RETURN(info.applied, MarkOf(content_));
     info.files.push_back({kCheckpointName, bytes.size()});

@@ -145,7 +145,7 @@ Result<std::vector<std::pair<BlockId, BlockRecord>>> StateReader::ListOpenBlocks
 Result<std::vector<std::pair<BlockId, BlockRecord>>> StateReader::ListBlocksToRecover() {
   DFS_ASSIGN_OR_RETURN(auto blocks, ListOpenBlocks());
   std::erase_if(blocks, [](const auto& pair) { return !pair.second.NeedsRecovery(); });
-  return std::move(blocks);
+  return blocks;
 }
 
 Result<std::vector<ShortenedBlock>> StateReader::ListShortened(size_t max) {

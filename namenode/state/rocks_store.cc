@@ -143,8 +143,12 @@ class RocksStore final : public StateStore {
   ~RocksStore() override { CloseDatabase(true); }
 
   Status Open() {
-    DFS_RETURN_IF_ERROR(
-        FromRocks(env_->CreateDirIfMissing(options_.directory), "creating " + options_.directory));
+    rocksdb::Status made = env_->CreateDirIfMissing(options_.directory);
+    DFS_RETURN_IF_ERROR(FromRocks(made, "creating " + options_.directory));
+    size_t slash = options_.directory.find_last_of('/');
+    DFS_RETURN_IF_ERROR(SyncDirectory(slash == std::string::npos ? "."
+                                      : slash == 0               ? "/"
+                                                   : options_.directory.substr(0, slash)));
     std::string pointer = options_.directory + "/" + kPointerName;
     if (env_->FileExists(pointer).ok()) {
       rocksdb::Status s = rocksdb::ReadFileToString(env_, pointer, &current_);

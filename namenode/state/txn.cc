@@ -103,7 +103,7 @@ Result<bool> Txn::GetRaw(std::string_view key, std::string* value) {
     return true;
   }
   auto found = committed_->Get(key, value);
-  if (!found) Latch(found.error());
+  if (!found) Note(found.error());
   return found;
 }
 

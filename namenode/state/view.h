@@ -24,7 +24,7 @@ class StateView {
   /// False when absent.
   Result<bool> Get(std::string_view key, std::string* value) {
     auto found = GetRaw(key, value);
-    if (!found) Latch(found.error());
+    if (!found) Note(found.error());
     return found;
   }
   virtual std::unique_ptr<StateIterator> Scan(std::string_view prefix, std::string_view start) = 0;
@@ -50,8 +50,11 @@ class StateView {
   void ClearFatal() { fatal_ = Status(); }
   /// Keeps the first; returns it for `return Latch(...)`.
   Status Latch(Status status) {
-    if (fatal_.ok()) fatal_ = status;
+    Note(status);
     return status;
+  }
+  void Note(const Status& status) {
+    if (fatal_.ok()) fatal_ = status;
   }
 
  protected:
@@ -60,7 +63,7 @@ class StateView {
  private:
   template <class T>
   Result<T> Latched(Result<T> result) {
-    if (!result) Latch(result.error());
+    if (!result) Note(result.error());
     return result;
   }
 
@@ -71,6 +74,8 @@ class StateView {
 /// Cache, then store.
 class CommittedView final : public StateView {
  public:
+  using StateView::Scan;
+
   CommittedView(StateStore* store, uint64_t cache_bytes) : store_(store), cache_(cache_bytes) {}
 
   std::unique_ptr<StateIterator> Scan(std::string_view prefix, std::string_view start) override {

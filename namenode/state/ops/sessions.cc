@@ -1,5 +1,5 @@
 // open_session, resume_session, expire_session, close_session (protocols, section 1).
-#include "common/base/checksum.h"
+#include "common/base/codec.h"
 #include "namenode/state/ops/blocks.h"
 #include "namenode/state/ops/ops.h"
 
