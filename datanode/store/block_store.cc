@@ -95,6 +95,9 @@ Status BlockStore::Scan(Volume& volume) {
   for (const std::string& dir : dirs) {
     DFS_ASSIGN_OR_RETURN(auto names, env_.List(blocks + "/" + dir));
     std::sort(names.begin(), names.end());
+    // The last process may have died between making a name and syncing it; whoever is told of these
+    // replicas takes them for durable.
+    if (!names.empty()) DFS_RETURN_IF_ERROR(env_.SyncDir(blocks + "/" + dir));
     for (const std::string& name : names) {
       bool is_meta = false;
       const BlockId block = ParseName(name, &is_meta);

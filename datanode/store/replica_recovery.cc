@@ -48,6 +48,13 @@ Result<WriteTicket> Replica::RecoveryTicket(Stamp recovery_stamp) {
   std::lock_guard<std::mutex> hold(mutex_);
   if (gone_) return Status(Code::kNotFound, "deleted here");
   if (now_.state == ReplicaState::kFinalized && now_.stamp == recovery_stamp) {
+    // Perhaps by a process that died before the last fsync returned.
+    DFS_ASSIGN_OR_RETURN(pinned_, OpenFiles());
+    sums_dirty_ = true;
+    DFS_RETURN_IF_ERROR(SyncLocked(!now_.on_disk));
+    now_.on_disk = true;
+    pinned_.reset();
+    Publish();
     return Status(Code::kAlreadyExists, "recovered already");
   }
   if (now_.state != ReplicaState::kRur || now_.recovery_stamp != recovery_stamp) {
