@@ -6,6 +6,7 @@
 #include "common/base/check.h"
 #include "common/base/defects.h"
 #include "common/base/logging.h"
+#include "common/rpc/buffer_pool.h"
 #include "common/wire/packet.h"
 #include "datanode/store/volume.h"
 
@@ -193,7 +194,10 @@ Result<WriteTicket> Replica::OpenForWrite(Stamp old_stamp, Stamp stamp, uint64_t
 
 Status Replica::Write(const WriteTicket& ticket, uint64_t offset, std::string_view data,
                       const uint64_t* sums, size_t sum_count) {
-  DFS_RETURN_IF_ERROR(wire::VerifyRangeSums(offset, data, sums, sum_count));
+  if (Status sent = wire::VerifyRangeSums(offset, data, sums, sum_count); !sent) {
+    // Not kCorrupt: the replica is well, what came is not.
+    return Status(Code::kProtocol, "sent bytes: " + sent.message());
+  }
   if (offset > wire::kMaxBlockLength || data.size() > wire::kMaxBlockLength - offset) {
     return Status(Code::kFileTooBig, "beyond the largest block");
   }
@@ -526,7 +530,7 @@ Result<ChunkData> Replica::ReadVerified(const Files& files, uint64_t offset, uin
   ChunkData out;
   if (offset >= end) return out;
   const size_t size = end - offset;
-  std::shared_ptr<char[]> bytes(new char[size]);  // not zeroed: it is about to be overwritten
+  std::shared_ptr<char> bytes = rpc::AllocatePayload(size);
   DFS_ASSIGN_OR_RETURN(const size_t got, files.data->ReadAt(offset, bytes.get(), size));
   if (got != size) {
     return Status(Code::kCorrupt, fmt::format("block {}: file ends at {}, before its length {}",

@@ -65,8 +65,8 @@ class Replica {
   Volume& volume() const { return *volume_; }
   ReplicaInfo info() const;
 
-  // ---- Writing. kStaleStamp when the ticket is void; kCorrupt when sent sums or a merged old chunk
-  // do not match; kNoSpace leaves the replica as it was; any other failure of the disk makes it rwr.
+  // ---- Writing. kStaleStamp when the ticket is void; kProtocol when sent sums do not match, kCorrupt
+  // when a merged old chunk does not; kNoSpace leaves the replica as it was; any other failure of the disk makes it rwr.
 
   /// A gap between the length and offset becomes zeros. sums as wire::RangeSums.
   Status Write(const WriteTicket& ticket, uint64_t offset, std::string_view data,

@@ -106,7 +106,7 @@ TEST_F(StoreTest, SentSumsAreVerified) {
   auto sums = wire::RangeSums(0, data);
   sums[1] ^= 1;
   EXPECT_TRUE(
-      open.replica->Write(open.ticket, 0, data, sums.data(), sums.size()).Is(Code::kCorrupt));
+      open.replica->Write(open.ticket, 0, data, sums.data(), sums.size()).Is(Code::kProtocol));
   EXPECT_EQ(open.replica->info().length, 0u);
 }
 
