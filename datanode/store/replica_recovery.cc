@@ -130,6 +130,10 @@ Status Replica::Truncate(const WriteTicket& ticket, uint64_t length) {
   if (length > now_.length) return Status(Code::kInvalidArgument, "longer than the replica");
   if (length == now_.length) return Status::Ok();
   DFS_RETURN_IF_ERROR(Apply(ReplicaEvent::kWrite));
+  return CutLocked(length);
+}
+
+Status Replica::CutLocked(uint64_t length) {
   uint64_t last_sum = 0;
   if (length % kChunkSize != 0) {
     std::string bytes(length % kChunkSize, '\0');
@@ -144,7 +148,7 @@ Status Replica::Truncate(const WriteTicket& ticket, uint64_t length) {
     next.length = length;
     next.last_chunk_sum = last_sum;
     next.tail_first = next.tail_count = 0;
-    DFS_RETURN_IF_ERROR(WriteAndSyncHeader(next, false));
+    DFS_RETURN_IF_ERROR(WriteAndSyncHeader(next, now_.on_disk));
     now_.synced_length = length;
   }
   Status done = pinned_->data->Truncate(length);

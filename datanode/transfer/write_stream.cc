@@ -53,7 +53,7 @@ void WriteStream::Open(const idl::OpenWriteStreamRequest& request) {
 
 Status WriteStream::OpenReplica(const idl::OpenWriteStreamRequest& request) {
   if (request.block <= 0 || request.stamp <= 0 || request.old_stamp < 0 || request.length < 0 ||
-      request.rest_of_chain.size() > kMaxChain) {
+      request.cut_stamp < 0 || request.cut_length < 0 || request.rest_of_chain.size() > kMaxChain) {
     return Status(Code::kInvalidArgument, "open_write: fields out of bounds");
   }
   DFS_RETURN_IF_ERROR(CheckStreamToken(context_, request.token,
@@ -65,9 +65,13 @@ Status WriteStream::OpenReplica(const idl::OpenWriteStreamRequest& request) {
   if (is_copy_) {
     DFS_ASSIGN_OR_RETURN(open_, context_.store.CreateCopy(block, stamp));
   } else {
-    DFS_ASSIGN_OR_RETURN(
-        open_, context_.store.OpenForWrite(block, Stamp(static_cast<uint64_t>(request.old_stamp)),
-                                           stamp, static_cast<uint64_t>(request.length)));
+    OpenForWriteRequest open;
+    open.old_stamp = Stamp(static_cast<uint64_t>(request.old_stamp));
+    open.stamp = stamp;
+    open.acked_length = static_cast<uint64_t>(request.length);
+    open.cut_stamp = Stamp(static_cast<uint64_t>(request.cut_stamp));
+    open.cut_length = static_cast<uint64_t>(request.cut_length);
+    DFS_ASSIGN_OR_RETURN(open_, context_.store.OpenForWrite(block, open));
   }
   return Status::Ok();
 }

@@ -123,7 +123,7 @@ class History {
   void Step(uint64_t id, Model& m) {
     if (!m.open) {
       const uint64_t stamp = next_stamp_++;
-      auto open = store_->OpenForWrite(BlockId(id), Stamp(m.stamp), Stamp(stamp), m.now.size());
+      auto open = OpenWrite(*store_, id, m.stamp, stamp, m.now.size());
       if (!open.ok()) return Check(crashed_, "open: " + open.error().ToString());
       m.handle = *open;
       m.open = true;
