@@ -70,7 +70,6 @@ void BlockManager::OnLeadershipLost() {
   recover_.clear();
   changed_.clear();
   recoveries_.clear();
-  refreshing_.clear();
   to_delete_.clear();
   doomed_.clear();
   for (const auto& node : registry_.nodes()) {
@@ -199,6 +198,7 @@ BlockStats BlockManager::stats() const {
   s.pending_replications = queue_.under_way();
   s.pending_deletions = removed_.size();
   for (const auto& [node, orders] : to_delete_) s.pending_deletions += orders.size();
+  s.open_blocks = open_.size();
   s.recoveries_running = recoveries_.size();
   s.safe_mode = term_ != 0 && SafeMode();
   s.alarm = brake_.tripped(Now()) || alarms_ > 0;
