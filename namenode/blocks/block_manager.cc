@@ -152,7 +152,7 @@ void BlockManager::OnBlockChanged(BlockId block, const BlockRecord& record) {
       const Datanode* node = registry_.Find(id);
       if (node == nullptr || node->state == NodeState::kDead) continue;
       doomed_.erase({block, node->index});
-      Replica replica;
+      BlockReplica replica;
       replica.node = node->index;
       replica.stamp = record.stamp;
       SetReplica(block, replica);
@@ -169,9 +169,9 @@ void BlockManager::OnBlockRemoved(BlockId block) {
     // Members of an open block report nothing until it is closed; they have bytes all the same.
     for (DatanodeId id : it->second) {
       const Datanode* node = registry_.Find(id);
-      Replica known;
+      BlockReplica known;
       if (node == nullptr || map_.Find(block, node->index, &known)) continue;
-      Replica replica;
+      BlockReplica replica;
       replica.node = node->index;
       replica.state = ReplicaState::kRbw;
       SetReplica(block, replica);

@@ -173,7 +173,7 @@ class BlockManager {
   void Work();
 
   // block_reports.cc
-  void SetReplica(BlockId block, const Replica& replica);
+  void SetReplica(BlockId block, const BlockReplica& replica);
   void RemoveReplica(BlockId block, NodeIndex node);
   void LoadOpenBlocks();
   void TakeReplica(Datanode& node, const ReportedReplica& replica, bool full_report);

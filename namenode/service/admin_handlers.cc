@@ -7,9 +7,12 @@ namespace dfs::nn {
 namespace {
 const char* StateName(NodeState state) {
   switch (state) {
-    case NodeState::kLive: return "live";
-    case NodeState::kStale: return "stale";
-    case NodeState::kDead: return "dead";
+    case NodeState::kLive:
+      return "live";
+    case NodeState::kStale:
+      return "stale";
+    case NodeState::kDead:
+      return "dead";
   }
   return "?";
 }

@@ -58,7 +58,8 @@ Result<std::vector<DatanodeId>> Service::ChooseMembers(const idl::OpenBlockReque
       return blocks_.MembersToReopen(block.id, record, request.client_host_id, exclude);
     case BlockState::kRecovering:
       return Status(Code::kBusy, "the block is being recovered").WithRetryAfter(kRetryBusyMs);
-    case BlockState::kOpen: break;
+    case BlockState::kOpen:
+      break;
   }
   if (!record.writer.valid()) {
     return Status(Code::kBusy, "the block waits for recovery").WithRetryAfter(kRetryBusyMs);

@@ -38,7 +38,11 @@ ReportedReplica FromIdl(DatanodeId datanode, const idl::ReplicaReport& report);
 std::vector<DatanodeVolume> FromIdl(const std::vector<idl::VolumeReport>& volumes);
 
 /// As wire integers are signed.
-inline int64_t Signed(uint64_t v) { return static_cast<int64_t>(v); }
-inline uint64_t Unsigned(int64_t v) { return static_cast<uint64_t>(v); }
+inline int64_t Signed(uint64_t v) {
+  return static_cast<int64_t>(v);
+}
+inline uint64_t Unsigned(int64_t v) {
+  return static_cast<uint64_t>(v);
+}
 
 }  // namespace dfs::nn

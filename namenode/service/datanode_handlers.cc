@@ -47,7 +47,9 @@ void Service::RunDatanode(rpc::Method method, const Buffer& request,
       Serve<idl::IncrementalReportRequest>(request, responder, applied,
                                            [&](auto& r) { return IncrementalReport(r); });
       return;
-    default: responder->Fail(Status(Code::kNotSupported, "no such method")); return;
+    default:
+      responder->Fail(Status(Code::kNotSupported, "no such method"));
+      return;
   }
 }
 
@@ -117,10 +119,11 @@ Result<idl::BlockReportReply> Service::BlockReport(const idl::BlockReportRequest
   DatanodeId datanode(Unsigned(r.datanode));
   std::vector<ReportedReplica> replicas;
   replicas.reserve(r.replicas.size());
-  for (const idl::ReplicaReport& replica : r.replicas) replicas.push_back(FromIdl(datanode, replica));
+  for (const idl::ReplicaReport& replica : r.replicas)
+    replicas.push_back(FromIdl(datanode, replica));
   idl::BlockReportReply reply;
-  DFS_ASSIGN_OR_RETURN(
-      reply.accepted, blocks_.FullReport(datanode, Unsigned(r.report_id), r.page, r.last, replicas));
+  DFS_ASSIGN_OR_RETURN(reply.accepted, blocks_.FullReport(datanode, Unsigned(r.report_id), r.page,
+                                                          r.last, replicas));
   return reply;
 }
 

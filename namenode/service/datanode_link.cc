@@ -65,8 +65,8 @@ void DatanodeLink::Delete(const Datanode& node, Term term, std::vector<DeleteOrd
   }
   rpc::Call<idl::kDeleteReplicas>(
       *peer, request, kDeleteTimeoutNs,
-      [done = std::move(done), asked = orders.size()](
-          Result<rpc::Typed<idl::DeleteReplicasReply>> reply) {
+      [done = std::move(done),
+       asked = orders.size()](Result<rpc::Typed<idl::DeleteReplicasReply>> reply) {
         if (!reply) return done(reply.error());
         if (reply->value.deleted.size() >= asked) return done(Status());
         done(Status(Code::kIoError, "deleted " + std::to_string(reply->value.deleted.size()) +

@@ -9,7 +9,9 @@ namespace {
 /// Requests that wait for a new leader's first entry to be applied.
 constexpr size_t kMaxWaiting = 4096;
 
-bool IsDatanodeMethod(rpc::Method m) { return m >= 100 && m < 120; }
+bool IsDatanodeMethod(rpc::Method m) {
+  return m >= 100 && m < 120;
+}
 /// Answered from the state, after a read barrier.
 bool IsRead(rpc::Method m) {
   switch (m) {
@@ -23,8 +25,10 @@ bool IsRead(rpc::Method m) {
     case idl::kOpenFile:  // may truncate as well; what it answers is read
     case idl::kKeepAlive:
     case idl::kCloseFile:
-    case idl::kReportBadReplica: return true;
-    default: return false;
+    case idl::kReportBadReplica:
+      return true;
+    default:
+      return false;
   }
 }
 }  // namespace
@@ -47,7 +51,9 @@ Service::Service(const Parts& parts)
       sessions_(parts.sessions),
       token_key_(parts.token_key) {}
 
-Service::~Service() { Stop(); }
+Service::~Service() {
+  Stop();
+}
 
 void Service::Stop() {
   alive_.reset();
@@ -113,20 +119,31 @@ void Service::Run(rpc::Method method, const Buffer& request, const PeerInfo& pee
 void Service::RunRead(rpc::Method method, const Buffer& request, const PeerInfo& peer,
                       rpc::ResponderPtr responder) {
   switch (method) {
-    case idl::kStat: return Read(request, peer, std::move(responder), &Service::Stat);
+    case idl::kStat:
+      return Read(request, peer, std::move(responder), &Service::Stat);
     case idl::kListDirectory:
       return Read(request, peer, std::move(responder), &Service::ListDirectory);
-    case idl::kGetXattr: return Read(request, peer, std::move(responder), &Service::GetXattr);
-    case idl::kListXattrs: return Read(request, peer, std::move(responder), &Service::ListXattrs);
-    case idl::kStatFs: return Read(request, peer, std::move(responder), &Service::StatFs);
-    case idl::kUsage: return Read(request, peer, std::move(responder), &Service::GetUsage);
-    case idl::kGetBlocks: return Read(request, peer, std::move(responder), &Service::GetBlocks);
-    case idl::kOpenFile: return Change(request, peer, std::move(responder), &Service::OpenFile);
-    case idl::kKeepAlive: return Read(request, peer, std::move(responder), &Service::KeepAlive);
-    case idl::kCloseFile: return Read(request, peer, std::move(responder), &Service::CloseFile);
+    case idl::kGetXattr:
+      return Read(request, peer, std::move(responder), &Service::GetXattr);
+    case idl::kListXattrs:
+      return Read(request, peer, std::move(responder), &Service::ListXattrs);
+    case idl::kStatFs:
+      return Read(request, peer, std::move(responder), &Service::StatFs);
+    case idl::kUsage:
+      return Read(request, peer, std::move(responder), &Service::GetUsage);
+    case idl::kGetBlocks:
+      return Read(request, peer, std::move(responder), &Service::GetBlocks);
+    case idl::kOpenFile:
+      return Change(request, peer, std::move(responder), &Service::OpenFile);
+    case idl::kKeepAlive:
+      return Read(request, peer, std::move(responder), &Service::KeepAlive);
+    case idl::kCloseFile:
+      return Read(request, peer, std::move(responder), &Service::CloseFile);
     case idl::kReportBadReplica:
       return Read(request, peer, std::move(responder), &Service::ReportBadReplica);
-    default: responder->Fail(Status(Code::kInternal, "no such read")); return;
+    default:
+      responder->Fail(Status(Code::kInternal, "no such read"));
+      return;
   }
 }
 
@@ -139,22 +156,34 @@ void Service::RunChange(rpc::Method method, const Buffer& request, const PeerInf
       return Change(request, peer, std::move(responder), &Service::ResumeSession);
     case idl::kCloseSession:
       return Change(request, peer, std::move(responder), &Service::CloseSession);
-    case idl::kMkdir: return Change(request, peer, std::move(responder), &Service::Mkdir);
-    case idl::kCreate: return Change(request, peer, std::move(responder), &Service::Create);
-    case idl::kSymlink: return Change(request, peer, std::move(responder), &Service::Symlink);
-    case idl::kLink: return Change(request, peer, std::move(responder), &Service::Link);
-    case idl::kUnlink: return Change(request, peer, std::move(responder), &Service::Unlink);
-    case idl::kRmdir: return Change(request, peer, std::move(responder), &Service::Rmdir);
-    case idl::kRemoveTree: return Change(request, peer, std::move(responder), &Service::RemoveTree);
-    case idl::kRename: return Change(request, peer, std::move(responder), &Service::Rename);
-    case idl::kSetAttr: return Change(request, peer, std::move(responder), &Service::SetAttr);
-    case idl::kSetXattr: return Change(request, peer, std::move(responder), &Service::SetXattr);
+    case idl::kMkdir:
+      return Change(request, peer, std::move(responder), &Service::Mkdir);
+    case idl::kCreate:
+      return Change(request, peer, std::move(responder), &Service::Create);
+    case idl::kSymlink:
+      return Change(request, peer, std::move(responder), &Service::Symlink);
+    case idl::kLink:
+      return Change(request, peer, std::move(responder), &Service::Link);
+    case idl::kUnlink:
+      return Change(request, peer, std::move(responder), &Service::Unlink);
+    case idl::kRmdir:
+      return Change(request, peer, std::move(responder), &Service::Rmdir);
+    case idl::kRemoveTree:
+      return Change(request, peer, std::move(responder), &Service::RemoveTree);
+    case idl::kRename:
+      return Change(request, peer, std::move(responder), &Service::Rename);
+    case idl::kSetAttr:
+      return Change(request, peer, std::move(responder), &Service::SetAttr);
+    case idl::kSetXattr:
+      return Change(request, peer, std::move(responder), &Service::SetXattr);
     case idl::kRemoveXattr:
       return Change(request, peer, std::move(responder), &Service::RemoveXattr);
-    case idl::kOpenBlock: return Change(request, peer, std::move(responder), &Service::OpenBlock);
+    case idl::kOpenBlock:
+      return Change(request, peer, std::move(responder), &Service::OpenBlock);
     case idl::kExcludeMembers:
       return Change(request, peer, std::move(responder), &Service::ExcludeMembers);
-    case idl::kCloseBlock: return Change(request, peer, std::move(responder), &Service::CloseBlock);
+    case idl::kCloseBlock:
+      return Change(request, peer, std::move(responder), &Service::CloseBlock);
     case idl::kCommitLength:
       return Change(request, peer, std::move(responder), &Service::CommitLength);
     case idl::kWriteInline:
@@ -280,7 +309,8 @@ void Service::ExpireWaiting() {
   while (!waiting_.empty() && waiting_.front().deadline_ns <= now) {
     Waiting w = std::move(waiting_.front());
     waiting_.pop_front();
-    w.responder->Fail(Status(Code::kUnavailable, "the new leader is not ready").WithRetryAfter(100));
+    w.responder->Fail(
+        Status(Code::kUnavailable, "the new leader is not ready").WithRetryAfter(100));
   }
   if (!waiting_.empty()) {
     waiting_timer_ = executor_.RunAfter(waiting_.front().deadline_ns - now, [this] {

@@ -82,8 +82,8 @@ Status Service::WriteInline(idl::WriteInlineRequest& request, std::unique_ptr<Op
   WriteInlineCommand command;
   command.inode = InodeId(Unsigned(request.inode));
   command.data = std::move(request.data);
-  command.data_version = request.data_version < 0 ? WriteInlineCommand::kAnyVersion
-                                                  : Unsigned(request.data_version);
+  command.data_version =
+      request.data_version < 0 ? WriteInlineCommand::kAnyVersion : Unsigned(request.data_version);
   command.mtime_ns = request.mtime_ns;
   return Propose(op, command);
 }

@@ -167,9 +167,9 @@ void Namenode::Impl::Accept(rpc::ConnectionPtr connection) {
 void Namenode::Impl::ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done) {
   CommandHeader header;
   header.now_ns = executor.clock().WallNs();
-  replica->Propose(EncodeCommand(header, body), [done = std::move(done)](Result<std::string> reply) {
-    done(PayloadOf(std::move(reply)));
-  });
+  replica->Propose(
+      EncodeCommand(header, body),
+      [done = std::move(done)](Result<std::string> reply) { done(PayloadOf(std::move(reply))); });
 }
 
 void Namenode::Impl::InitializeCluster() {
@@ -216,7 +216,9 @@ void Namenode::Impl::Stop() {
 Namenode::Namenode(NamenodeOptions options, NamenodeWorld world)
     : impl_(std::make_shared<Impl>(std::move(options), std::move(world))) {}
 
-Namenode::~Namenode() { Stop(); }
+Namenode::~Namenode() {
+  Stop();
+}
 
 Status Namenode::Format(const NamenodeOptions& options, Env& env, uint64_t seed) {
   Random random(seed);
@@ -241,15 +243,29 @@ void Namenode::Stop() {
   if (impl_ != nullptr) impl_->Stop();
 }
 
-const rpc::Address& Namenode::client_address() const { return impl_->listener->address(); }
+const rpc::Address& Namenode::client_address() const {
+  return impl_->listener->address();
+}
 std::string Namenode::client_unix_address() const {
   return impl_->unix_listener == nullptr ? "" : impl_->unix_listener->address().ToString();
 }
-const rpc::Address& Namenode::raft_address() const { return impl_->replica->raft_address(); }
-Replica& Namenode::replica() { return *impl_->replica; }
-StateReader& Namenode::state() { return impl_->machine->reader(); }
-StateMachine& Namenode::state_machine() { return *impl_->machine; }
-BlockManager& Namenode::blocks() { return *impl_->blocks; }
-SessionManager& Namenode::sessions() { return *impl_->sessions; }
+const rpc::Address& Namenode::raft_address() const {
+  return impl_->replica->raft_address();
+}
+Replica& Namenode::replica() {
+  return *impl_->replica;
+}
+StateReader& Namenode::state() {
+  return impl_->machine->reader();
+}
+StateMachine& Namenode::state_machine() {
+  return *impl_->machine;
+}
+BlockManager& Namenode::blocks() {
+  return *impl_->blocks;
+}
+SessionManager& Namenode::sessions() {
+  return *impl_->sessions;
+}
 
 }  // namespace dfs::nn

@@ -7,7 +7,9 @@ namespace {
 constexpr size_t kMaxListEntries = 10'000;
 constexpr size_t kMaxListBytes = 256 << 10;
 
-Status NoSuchName() { return Status(Code::kNotFound, "no such file or directory"); }
+Status NoSuchName() {
+  return Status(Code::kNotFound, "no such file or directory");
+}
 /// A name to be made or removed: the root has none.
 Status CheckHasName(const ResolvedPath& path, Code code) {
   if (!path.name.empty()) return Status();

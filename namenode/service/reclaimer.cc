@@ -5,7 +5,8 @@
 namespace dfs::nn {
 
 namespace {
-constexpr uint32_t kStepLimit = 500;  // names or blocks in one command: well under a millisecond each way
+constexpr uint32_t kStepLimit =
+    500;  // names or blocks in one command: well under a millisecond each way
 constexpr int64_t kRetryNs = 200 * kMillisecond;
 }  // namespace
 
@@ -13,7 +14,9 @@ Reclaimer::Reclaimer(Executor& executor, StateReader& state, SessionManager& ses
                      Proposer proposer)
     : executor_(executor), state_(state), sessions_(sessions), proposer_(std::move(proposer)) {}
 
-Reclaimer::~Reclaimer() { OnLeadershipLost(); }
+Reclaimer::~Reclaimer() {
+  OnLeadershipLost();
+}
 
 void Reclaimer::OnLeading() {
   leading_ = true;
@@ -27,7 +30,9 @@ void Reclaimer::OnLeadershipLost() {
   timer_ = 0;
 }
 
-void Reclaimer::Kick() { StepAfter(0); }
+void Reclaimer::Kick() {
+  StepAfter(0);
+}
 
 void Reclaimer::StepAfter(int64_t delay_ns) {
   if (!leading_ || busy_ || timer_ != 0) return;
