@@ -13,7 +13,7 @@ Buffer::Buffer(std::string bytes) {
 }
 
 Buffer Buffer::Copy(std::string_view bytes) {
-  std::shared_ptr<char[]> owned(new char[bytes.size()]);
+  std::shared_ptr<char[]> owned = std::make_shared_for_overwrite<char[]>(bytes.size());
   if (!bytes.empty()) std::memcpy(owned.get(), bytes.data(), bytes.size());
   return Wrap(owned, owned.get(), bytes.size());
 }

@@ -18,7 +18,7 @@ constexpr size_t kMaxPieces = 64;
 constexpr size_t kKeepCapacity = 256u << 10;
 }  // namespace
 
-void OutQueue::AddFrame(const FrameHeader& header, const std::vector<Buffer>& parts) {
+void OutQueue::AddFrame(const FrameHeader& header, std::span<const Buffer> parts) {
   size_t payload = 0;
   for (const Buffer& part : parts) payload += part.size();
   DFS_CHECK(payload <= kMaxPayload, "payload of {} bytes", payload);

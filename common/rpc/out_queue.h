@@ -5,9 +5,9 @@
 
 #include <cstddef>
 #include <deque>
+#include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "common/base/buffer.h"
 #include "common/base/status.h"
@@ -18,7 +18,7 @@ namespace dfs::rpc {
 class OutQueue {
  public:
   /// Queues one frame whose payload is the parts in order.
-  void AddFrame(const FrameHeader& header, const std::vector<Buffer>& parts);
+  void AddFrame(const FrameHeader& header, std::span<const Buffer> parts);
   void AddBytes(std::string_view bytes);
   void AddBuffer(Buffer buffer);
   size_t bytes() const { return bytes_; }

@@ -39,9 +39,11 @@ class SocketConnection final : public Connection {
   ~SocketConnection() override { core_->Close(); }
 
   void Start(Handler* handler) override { core_->Start(handler); }
-  using Connection::Send;
   void Send(const FrameHeader& header, std::vector<Buffer> parts) override {
-    core_->Send(header, std::move(parts));
+    core_->Send(header, parts);
+  }
+  void Send(const FrameHeader& header, Buffer payload) override {
+    core_->Send(header, {&payload, 1});
   }
   size_t queued_bytes() const override { return core_->queued_bytes(); }
   size_t send_window() const override { return core_->network().limits.send_window_bytes; }
@@ -286,7 +288,7 @@ void SocketCore::Start(Connection::Handler* handler) {
   UpdateInterest();
 }
 
-void SocketCore::Send(const FrameHeader& header, std::vector<Buffer> parts) {
+void SocketCore::Send(const FrameHeader& header, std::span<const Buffer> parts) {
   if (state_ != State::kOpen || !fail_later_.ok()) return;
   size_t before = out_.bytes();
   if (thrift_ != nullptr) {
@@ -328,20 +330,24 @@ void SocketCore::Flush() {
     Fail(fail_later_);
     return;
   }
-  if (!out_.empty() && !write_blocked_) {
-    write_progress_ = true;
-    Status status = out_.WriteTo(fd_);
-    if (!status.ok()) {
-      Fail(Status(Code::kClosed, status.message()));
-      return;
-    }
-    write_blocked_ = !out_.empty();
-    UpdateInterest();
-  }
+  if (!WriteQueued()) return;
   if (above_window_ && out_.bytes() < network_->limits.send_window_bytes / 2) {
     above_window_ = false;
     if (handler_ != nullptr) handler_->OnWritable();
   }
+}
+
+bool SocketCore::WriteQueued() {
+  if (out_.empty() || write_blocked_) return true;
+  write_progress_ = true;
+  Status status = out_.WriteTo(fd_);
+  if (!status.ok()) {
+    Fail(Status(Code::kClosed, status.message()));
+    return false;
+  }
+  write_blocked_ = !out_.empty();
+  if (write_blocked_) UpdateInterest();
+  return true;
 }
 
 void SocketCore::OnEvents(uint32_t events) {
@@ -353,6 +359,7 @@ void SocketCore::OnEvents(uint32_t events) {
     write_blocked_ = false;
     if (state_ == State::kOpen) {
       Flush();
+      UpdateInterest();
     } else if (out_.WriteTo(fd_).ok()) {
       write_blocked_ = !out_.empty();
       UpdateInterest();
@@ -377,8 +384,11 @@ bool SocketCore::WantsRead() const {
 void SocketCore::OnReadable() {
   size_t total = 0;
   while (state_ == State::kOpen && WantsRead() && total < kReadPerEvent) {
-    if (!ReadOnce(&total)) return;
+    if (!ReadOnce(&total)) break;
   }
+  // Answers to what was just read leave now, in one piece: the peer works on while others are read. What comes
+  // from elsewhere leaves at the end of the round.
+  if (state_ == State::kOpen && dirty_ && fail_later_.ok()) WriteQueued();
 }
 
 bool SocketCore::ReadOnce(size_t* total) {
@@ -482,7 +492,7 @@ void SocketCore::ScheduleDelivery() {
 void SocketCore::PauseReading(bool paused) {
   if (paused_ == paused || state_ != State::kOpen) return;
   paused_ = paused;
-  if (!paused && (!held_.empty() || thrift_ != nullptr)) ScheduleDelivery();
+  if (!paused && (!held_.empty() || parser_.blocked() || thrift_ != nullptr)) ScheduleDelivery();
   UpdateInterest();
 }
 

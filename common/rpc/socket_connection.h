@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "common/rpc/frame.h"
@@ -33,7 +34,7 @@ class SocketCore : public std::enable_shared_from_this<SocketCore> {
 
   // What the Connection in front of it does.
   void Start(Connection::Handler* handler);
-  void Send(const FrameHeader& header, std::vector<Buffer> parts);
+  void Send(const FrameHeader& header, std::span<const Buffer> parts);
   void PauseReading(bool paused);
   void Close();
   size_t queued_bytes() const { return out_.bytes(); }
@@ -73,6 +74,8 @@ class SocketCore : public std::enable_shared_from_this<SocketCore> {
   void DeliverThrift();
   void ScheduleDelivery();
   void MarkDirty();
+  /// False when the connection ended.
+  bool WriteQueued();
   void FailLater(Status why);
   // Common.
   void UpdateInterest();

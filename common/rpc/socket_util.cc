@@ -80,6 +80,14 @@ std::string NameOf(const sockaddr_storage& storage, uint16_t* port) {
   return text;
 }
 
+bool IsLoopback(const sockaddr_storage& storage) {
+  if (storage.ss_family == AF_INET) {
+    return ntohl(reinterpret_cast<const sockaddr_in*>(&storage)->sin_addr.s_addr) >> 24 == 127;
+  }
+  return storage.ss_family == AF_INET6 &&
+         IN6_IS_ADDR_LOOPBACK(&reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_addr);
+}
+
 /// Removes the file of a socket that nobody listens on any more.
 Status ClearStaleSocket(const std::string& path, const SocketAddress& address) {
   struct stat st {};
@@ -193,6 +201,11 @@ void SetConnectionOptions(int fd) {
     // The default of 208 KiB makes a block packet of 512 KiB take several turns.
     SetInt(fd, SOL_SOCKET, SO_SNDBUF, 1 << 20);
     return;
+  }
+  if (IsLoopback(local)) {
+    // There is no path to probe. Where the system's default paces (BBR), that costs a timer for each send.
+    constexpr char kPlain[] = "reno";
+    ::setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, kPlain, sizeof(kPlain) - 1);
   }
   SetInt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   SetInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -20,9 +21,11 @@ class LeasedConnection final : public Connection {
       : lease_(std::move(lease)), connection_(std::move(connection)) {}
 
   void Start(Handler* handler) override { connection_->Start(handler); }
-  using Connection::Send;
   void Send(const FrameHeader& header, std::vector<Buffer> parts) override {
     connection_->Send(header, std::move(parts));
+  }
+  void Send(const FrameHeader& header, Buffer payload) override {
+    connection_->Send(header, std::move(payload));
   }
   size_t queued_bytes() const override { return connection_->queued_bytes(); }
   size_t send_window() const override { return connection_->send_window(); }
@@ -81,7 +84,12 @@ bool StreamThreads::Serve(int fd, const Network::StreamAcceptHandler& accept) {
     } else if (workers_.size() < limits_.max_connections) {
       workers_.push_back(std::make_unique<Worker>(clock_));
       worker = workers_.back().get();
-      worker->thread = std::thread([this, worker] { Run(worker); });
+      try {
+        worker->thread = std::thread([this, worker] { Run(worker); });
+      } catch (const std::system_error&) {  // the system's limit is below ours
+        workers_.pop_back();
+        return false;
+      }
     } else {
       return false;
     }

@@ -90,7 +90,8 @@ class Connection {
   /// itself with kOverloaded when its queue passes the hard limit; a sender of bulk data stops at
   /// send_window() and goes on at OnWritable().
   virtual void Send(const FrameHeader& header, std::vector<Buffer> parts) = 0;
-  void Send(const FrameHeader& header, Buffer payload) {
+  /// The same for one part; implementations may save the vector.
+  virtual void Send(const FrameHeader& header, Buffer payload) {
     std::vector<Buffer> parts;
     parts.push_back(std::move(payload));
     Send(header, std::move(parts));

@@ -2,7 +2,6 @@
 #include "tools/cli/verb.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 namespace dfs::cli {
 namespace {
