@@ -78,12 +78,17 @@ class ViewTransport final : public apache::thrift::transport::TVirtualTransport<
   uint32_t left_ = 0;
 };
 
+class ReadProtocol final : public apache::thrift::protocol::TCompactProtocolT<ViewTransport> {
+ public:
+  using TCompactProtocolT::TCompactProtocolT;
+  void SetContainerLimit(int32_t limit) { container_limit_ = limit; }
+};
+
 /// The reader's half of the same economy.
 struct Reader {
   std::shared_ptr<ViewTransport> transport = std::make_shared<ViewTransport>(
       std::make_shared<TConfiguration>(kMaxMessage, kMaxMessage, kMaxDepth));
-  apache::thrift::protocol::TCompactProtocolT<ViewTransport> protocol{transport, kMaxMessage,
-                                                                      kMaxContainer};
+  ReadProtocol protocol{transport, kMaxMessage, kMaxContainer};
 };
 constexpr size_t kKeepReaderBelow = 64u << 10;
 }  // namespace
@@ -108,7 +113,7 @@ Status Decode(std::string_view bytes, T* message) {
   try {
     reader->transport->Reset(bytes);
     // Every element takes a byte at least: a short message cannot make us allocate a long list.
-    reader->protocol.setContainerSizeLimit(
+    reader->protocol.SetContainerLimit(
         static_cast<int32_t>(std::clamp<size_t>(bytes.size(), 1, kMaxContainer)));
     message->read(&reader->protocol);
     // The protocol keeps the memory of the longest string it has read.
