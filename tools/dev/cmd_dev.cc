@@ -31,7 +31,8 @@ constexpr int64_t kStopTimeoutNs = 15 * kSecond;
 
 std::string Absolute(const std::string& directory) {
   std::error_code error;
-  const std::filesystem::path path = std::filesystem::weakly_canonical(directory, error);
+  const std::filesystem::path path =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(directory), error);
   std::string out = error ? directory : path.string();
   while (out.size() > 1 && out.back() == '/') out.pop_back();
   return out;
