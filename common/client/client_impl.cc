@@ -176,12 +176,10 @@ Status Client::Impl::RunStatus(std::function<void(client::StatusDone)> start, bo
 }
 
 void Client::Impl::RunOnce() {
-  int rounds = 1;
-  loop->RunUntil([&] {
-    if (rounds-- <= 0) return true;
-    loop->Post([] {});
-    return false;
-  });
+  // Not posted from within the condition: that one is evaluated under the loop's own lock.
+  bool ran = false;
+  loop->Post([&ran] { ran = true; });
+  loop->RunUntil([&ran] { return ran; });
 }
 
 void Client::Impl::OnSessionChange() {
