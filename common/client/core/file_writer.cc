@@ -334,7 +334,7 @@ void FileWriter::LimitOpenSlots(uint64_t keep) {
     }
     if (open < max_open_) return;
     BlockClose how;
-    CloseSlot(oldest, how, false, [](Status) {});
+    CloseSlot(oldest, how, [](Status) {});
   }
 }
 

@@ -115,9 +115,7 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   void Settled(StatusDone done);
   void CheckWaiters();
 
-  /// after_all: the commit waits for every other slot's.
-  void CloseSlot(uint64_t index, BlockClose how, bool after_all, StatusDone done);
-  void AwaitOtherCloses(uint64_t index, StatusDone done);
+  void CloseSlot(uint64_t index, BlockClose how, StatusDone done);
   void OnSlotClosed(uint64_t index, const Status& status);
   /// Commits the lengths of the slots in [index, stop), in order.
   void CommitFrom(uint64_t index, uint64_t stop, StatusDone done);

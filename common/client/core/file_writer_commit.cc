@@ -86,7 +86,7 @@ void FileWriter::CommitFrom(uint64_t index, uint64_t stop, StatusDone done) {
     return;
   }
   if (slot.drop_inline) {
-    CloseSlot(index, BlockClose(), false, std::move(go_on));
+    CloseSlot(index, BlockClose(), std::move(go_on));
     return;
   }
   slot.writer->WhenAcked([weak = weak_from_this(), index,
@@ -157,7 +157,7 @@ void FileWriter::SyncBlocks(StatusDone done) {
       continue;
     } else if (slot.drop_inline) {
       // The old inline bytes are authoritative until this commit; a sync must not depend on them.
-      CloseSlot(index, BlockClose(), false, join.Part());
+      CloseSlot(index, BlockClose(), join.Part());
     } else {
       slot.writer->Sync(join.Part());
     }
@@ -218,7 +218,7 @@ void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
 
 // ---- Closing ------------------------------------------------------------------------------------
 
-void FileWriter::CloseSlot(uint64_t index, BlockClose how, bool after_all, StatusDone done) {
+void FileWriter::CloseSlot(uint64_t index, BlockClose how, StatusDone done) {
   Slot& slot = slots_[index];
   DFS_CHECK(slot.writer != nullptr && !slot.closing);
   slot.closing = true;
@@ -228,40 +228,13 @@ void FileWriter::CloseSlot(uint64_t index, BlockClose how, bool after_all, Statu
   how.file_size = index * block_size_ + slot.writer->length();
   slot.writer->Close(
       std::move(how),
-      [weak = weak_from_this(), index, after_all](StatusDone go) mutable {
-        auto self = weak.lock();
-        if (!self) return;
+      [weak = weak_from_this(), index](StatusDone go) mutable {
         // The file grows in order.
-        self->CommitFrom(0, index,
-                         [weak, index, after_all, go = std::move(go)](Status status) mutable {
-                           auto self2 = weak.lock();
-                           if (!self2 || !status.ok() || !after_all) {
-                             go(status);
-                           } else {
-                             self2->AwaitOtherCloses(index, std::move(go));
-                           }
-                         });
+        if (auto self = weak.lock()) self->CommitFrom(0, index, std::move(go));
       },
       [weak = weak_from_this(), index](Result<idl::AttrReply> reply) {
         if (auto self = weak.lock()) self->OnSlotClosed(index, reply.status());
       });
-}
-
-void FileWriter::AwaitOtherCloses(uint64_t index, StatusDone done) {
-  for (auto& [other, slot] : slots_) {
-    if (other == index || !slot.closing) continue;
-    slot.close_waiters.push_back(
-        [weak = weak_from_this(), index, done = std::move(done)](Status status) mutable {
-          auto self = weak.lock();
-          if (!status.ok() || !self) {
-            done(status);
-          } else {
-            self->AwaitOtherCloses(index, std::move(done));
-          }
-        });
-    return;
-  }
-  done(error_);
 }
 
 void FileWriter::OnSlotClosed(uint64_t index, const Status& status) {
@@ -322,7 +295,12 @@ void FileWriter::CloseAll(FileClose how, StatusDone done) {
   for (const auto& [index, slot] : slots_) {
     if (slot.writer != nullptr && !slot.closing) open.push_back(index);
   }
-  const bool renames = !open.empty() && !how.rename_to.empty();
+  // The rename goes with the last commit: that of the highest slot, which waits for all below.
+  bool higher_closing = false;
+  for (const auto& [index, slot] : slots_) {
+    higher_closing |= slot.closing && !open.empty() && index > open.back();
+  }
+  const bool renames = !open.empty() && !higher_closing && !how.rename_to.empty();
   Join join([weak = weak_from_this(), how, renames, done = std::move(done)](Status status) mutable {
     auto self = weak.lock();
     if (self) self->FinishClose(how, renames, status, std::move(done));
@@ -336,10 +314,10 @@ void FileWriter::CloseAll(FileClose how, StatusDone done) {
     const bool last = i + 1 == open.size();
     if (last) {
       block.mtime_ns = how.mtime_ns;
-      block.rename_to = how.rename_to;
+      if (renames) block.rename_to = how.rename_to;
       block.rename_replace = how.rename_replace;
     }
-    CloseSlot(open[i], std::move(block), last, join.Part());
+    CloseSlot(open[i], std::move(block), join.Part());
   }
   join.Start();
 }
@@ -454,7 +432,7 @@ void FileWriter::Truncate(uint64_t size, StatusDone done) {
         open.push_back(index);
       }
     }
-    for (uint64_t index : open) self->CloseSlot(index, BlockClose(), false, join.Part());
+    for (uint64_t index : open) self->CloseSlot(index, BlockClose(), join.Part());
     join.Start();
   });
 }
@@ -540,9 +518,13 @@ void FileWriter::ReadAt(uint64_t offset, char* out, size_t size, FileReader::Gua
 void FileWriter::ReadThrough(uint64_t offset, char* out, size_t size, FileReader::GuardPtr guard,
                              Done<size_t> done) {
   if (reader_ == nullptr) reader_ = FileReader::ForInode(core_, inode_, block_size_);
+  // What the reader knows of places and sizes is out of date when this writer changed any of it.
   uint64_t layout = layout_version_;
   for (const auto& [index, slot] : slots_) {
-    if (slot.writer != nullptr) layout += slot.writer->layout_version();
+    if (slot.writer == nullptr) continue;
+    for (uint64_t part : {index, slot.writer->layout_version(), slot.writer->committed_length()}) {
+      layout = (layout ^ part) * 0x9E3779B97F4A7C15u;
+    }
   }
   if (layout != layout_seen_) reader_->Invalidate();
   layout_seen_ = layout;

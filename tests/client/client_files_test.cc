@@ -1,0 +1,372 @@
+// Writing and reading files against fake namenodes and datanodes.
+#include <gtest/gtest.h>
+
+#include "tests/client/fake_cluster.h"
+
+namespace dfs::client {
+namespace {
+
+using Ptr = FileWriter::Ptr;
+
+std::string Pattern(size_t n, uint64_t seed) {
+  Random random(seed);
+  std::string s(n, '\0');
+  for (char& c : s) c = static_cast<char>(random.Next());
+  return s;
+}
+
+Result<Ptr> Create(FakeCluster& c, const std::shared_ptr<ClientCore>& core, const std::string& path,
+                   uint64_t block_size = 0, size_t max_open = 1) {
+  return c.Wait<Ptr>([&](Done<Ptr> done) {
+    FileCreate how;
+    how.path = path;
+    how.block_size = block_size;
+    FileWriter::Create(core, how, max_open, std::move(done));
+  });
+}
+
+void Write(FakeCluster& c, const Ptr& file, uint64_t offset, std::string data) {
+  c.OnClient([&] { file->Write(offset, Buffer(std::move(data))); });
+}
+
+Status Close(FakeCluster& c, const Ptr& file, FileClose how = {}) {
+  return c.WaitStatus([&](StatusDone done) { file->Close(how, std::move(done)); });
+}
+
+std::string ReadAll(FakeCluster& c, const std::shared_ptr<ClientCore>& core,
+                    const std::string& path, size_t step = 100'000) {
+  auto file = c.Wait<std::shared_ptr<FileReader>>([&](Done<std::shared_ptr<FileReader>> done) {
+    FileReader::Open(core, path, std::move(done));
+  });
+  if (!file) return "error: " + file.error().ToString();
+  std::shared_ptr<FileStream> stream = c.Adopt(FileStream::Create(*file, 0));
+  std::string all, piece(step, '\0');
+  for (;;) {
+    auto n = c.Wait<size_t>(
+        [&](Done<size_t> done) { stream->Read(piece.data(), step, std::move(done)); });
+    if (!n) return "error: " + n.error().ToString();
+    if (*n == 0) break;
+    all.append(piece, 0, *n);
+  }
+  return all;
+}
+
+std::string ReadAt(FakeCluster& c, const std::shared_ptr<FileReader>& file, uint64_t offset,
+                   size_t n) {
+  std::string out(n, '\xee');
+  auto got = c.Wait<size_t>([&](Done<size_t> done) {
+    file->ReadAt(offset, out.data(), n, std::make_shared<FileReader::Guard>(), std::move(done));
+  });
+  if (!got) return "error: " + got.error().ToString();
+  out.resize(*got);
+  return out;
+}
+
+class Sizes : public ::testing::TestWithParam<size_t> {};
+
+TEST_P(Sizes, WhatIsWrittenIsRead) {
+  FakeCluster c(GetParam() + 1);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(GetParam(), 7);
+  auto file = Create(c, core, "f", 300'000);
+  ASSERT_TRUE(file.ok()) << file.error().ToString();
+  for (size_t at = 0; at < data.size(); at += 70'001) Write(c, *file, at, data.substr(at, 70'001));
+  const Status closed = Close(c, *file);
+  ASSERT_TRUE(closed.ok()) << closed.ToString();
+  EXPECT_TRUE(c.Content(c.names["f"]) == data);
+  EXPECT_TRUE(ReadAll(c, core, "f") == data);
+  for (auto& [slot, block] : c.files[c.names["f"]].slots) {
+    EXPECT_FALSE(block.open);
+    EXPECT_EQ(block.members.size(), 3u);
+    for (uint64_t m : block.members) {
+      EXPECT_TRUE(c.replicas[m][block.id].synced == c.replicas[m][block.id].data) << "close syncs";
+    }
+  }
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Sizes,
+                         ::testing::Values(0, 1, 4096, 16384, 16385, 100'000, 300'000, 300'001,
+                                           900'000, 2'345'678));
+
+TEST(ClientFiles, ASmallFileIsTwoCommitsAndNoBlock) {
+  FakeCluster c(20);
+  auto core = c.MakeClient();
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, "hello");
+  ASSERT_TRUE(Close(c, *file).ok());
+  EXPECT_EQ(c.applied[idl::kCreate], 1);
+  EXPECT_EQ(c.applied[idl::kWriteInline], 1);
+  EXPECT_EQ(c.applied[idl::kOpenBlock], 0);
+  EXPECT_TRUE(ReadAll(c, core, "f") == "hello");
+}
+
+TEST(ClientFiles, AnInlineFileGrowsIntoABlockAndDropsItsBytesOnlyWhenSynced) {
+  FakeCluster c(21);
+  auto core = c.MakeClient();
+  const std::string small = Pattern(10'000, 1), more = Pattern(50'000, 2);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, small);
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  EXPECT_TRUE(c.files[c.names["f"]].has_inline);
+  Write(c, *file, small.size(), more);
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
+  EXPECT_FALSE(c.files[c.names["f"]].has_inline);
+  EXPECT_TRUE(c.Content(c.names["f"]) == small + more);
+  Write(c, *file, 5, "xyz");
+  ASSERT_TRUE(Close(c, *file).ok());
+  std::string expected = small + more;
+  expected.replace(5, 3, "xyz");
+  EXPECT_TRUE(ReadAll(c, core, "f") == expected);
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+TEST(ClientFiles, FlushMakesTheLengthVisibleAndSyncNeedsNoCommit) {
+  FakeCluster c(22);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(200'000, 3);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data.substr(0, 100'000));
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  EXPECT_EQ(c.files[c.names["f"]].attr.size, 100'000);
+  EXPECT_TRUE(ReadAll(c, core, "f") == data.substr(0, 100'000))
+      << "an open block is readable up to there";
+  Write(c, *file, 100'000, data.substr(100'000));
+  const int commits = c.applied[idl::kCommitLength];
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
+  EXPECT_EQ(c.applied[idl::kCommitLength], commits);
+  EXPECT_EQ(c.files[c.names["f"]].attr.size, 100'000);
+  const FakeBlock& block = c.files[c.names["f"]].slots[0];
+  for (uint64_t m : block.members) EXPECT_TRUE(c.replicas[m][block.id].synced == data);
+  ASSERT_TRUE(Close(c, *file).ok());
+  EXPECT_TRUE(ReadAll(c, core, "f") == data);
+}
+
+TEST(ClientFiles, AMemberThatDiesIsExcludedAndTheWriteGoesOn) {
+  for (uint64_t victim = 1; victim <= 3; ++victim) {
+    FakeCluster c(30 + victim);
+    auto core = c.MakeClient();
+    const std::string data = Pattern(1'500'000, victim);
+    auto file = Create(c, core, "f");
+    ASSERT_TRUE(file.ok());
+    Write(c, *file, 0, data.substr(0, 700'000));
+    c.scheduler.RunFor(20 * kMillisecond);
+    c.DatanodeDown(victim);
+    Write(c, *file, 700'000, data.substr(700'000));
+    const Status closed = Close(c, *file);
+    ASSERT_TRUE(closed.ok()) << closed.ToString();
+    EXPECT_GE((*file)->exclusions(), 1u);
+    EXPECT_TRUE(c.Content(c.names["f"]) == data);
+    EXPECT_TRUE(ReadAll(c, core, "f") == data);
+    EXPECT_EQ(c.violations, std::vector<std::string>());
+  }
+}
+
+TEST(ClientFiles, TheLastMemberSuffices) {
+  FakeCluster c(40);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(900'000, 5);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data.substr(0, 300'000));
+  c.scheduler.RunFor(20 * kMillisecond);
+  c.DatanodeDown(1);
+  c.DatanodeDown(3);
+  Write(c, *file, 300'000, data.substr(300'000));
+  const Status closed = Close(c, *file);
+  ASSERT_TRUE(closed.ok()) << closed.ToString();
+  EXPECT_TRUE(c.Content(c.names["f"]) == data);
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+TEST(ClientFiles, ASilentMemberCostsFiveSeconds) {
+  FakeCluster c(41);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(600'000, 5);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data.substr(0, 524'288));
+  c.scheduler.RunFor(20 * kMillisecond);
+  const uint64_t first = c.files[c.names["f"]].slots[0].members[0];
+  c.silent.insert(first);
+  const int64_t start = c.scheduler.now_ns();
+  Write(c, *file, 524'288, data.substr(524'288));
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  EXPECT_GE(c.scheduler.now_ns() - start, 5 * kSecond);
+  EXPECT_LT(c.scheduler.now_ns() - start, 8 * kSecond);
+  ASSERT_TRUE(Close(c, *file).ok());
+  EXPECT_TRUE(c.Content(c.names["f"]) == data);
+}
+
+TEST(ClientFiles, AReaderContinuesAtAnotherReplica) {
+  FakeCluster c(50);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(3'000'000, 6);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data);
+  ASSERT_TRUE(Close(c, *file).ok());
+  c.scheduler.After(3 * kMillisecond, [&] { c.DatanodeDown(1); });
+  c.scheduler.After(6 * kMillisecond, [&] { c.DatanodeDown(2); });
+  EXPECT_TRUE(ReadAll(c, core, "f") == data);
+}
+
+TEST(ClientFiles, ACorruptReplicaIsReportedAndNotReturned) {
+  FakeCluster c(51);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(500'000, 6);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data);
+  ASSERT_TRUE(Close(c, *file).ok());
+  const FakeBlock& block = c.files[c.names["f"]].slots[0];
+  c.corrupt.insert(block.members[0]);
+  EXPECT_TRUE(ReadAll(c, core, "f") == data);
+  c.scheduler.RunFor(kSecond);
+  ASSERT_EQ(c.bad_reports.size(), 1u);
+  EXPECT_EQ(c.bad_reports[0], std::make_pair(block.id, block.members[0]));
+}
+
+TEST(ClientFiles, ASilentReplicaIsLeftAfterItsPatience) {
+  FakeCluster c(52);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(100'000, 6);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data);
+  ASSERT_TRUE(Close(c, *file).ok());
+  c.silent.insert(c.files[c.names["f"]].slots[0].members[0]);
+  const int64_t start = c.scheduler.now_ns();
+  EXPECT_TRUE(ReadAll(c, core, "f") == data);
+  EXPECT_LT(c.scheduler.now_ns() - start, 5 * kSecond);
+  const int64_t again = c.scheduler.now_ns();
+  EXPECT_TRUE(ReadAll(c, core, "f") == data);
+  EXPECT_LT(c.scheduler.now_ns() - again, kSecond) << "it comes last for a while";
+}
+
+TEST(ClientFiles, NoReplicaIsAnErrorNotSilence) {
+  FakeCluster c(53);
+  auto core = c.MakeClient(5 * kSecond);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, Pattern(100'000, 6));
+  ASSERT_TRUE(Close(c, *file).ok());
+  for (uint64_t d = 1; d <= 3; ++d) c.DatanodeDown(d);
+  EXPECT_TRUE(ReadAll(c, core, "f").substr(0, 6) == "error:");
+}
+
+TEST(ClientFiles, ReadsAtOffsetsSeeHolesAsZeros) {
+  FakeCluster c(54);
+  auto core = c.MakeClient();
+  auto file = Create(c, core, "f", 100'000, 8);
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 250'000, "tail");
+  Write(c, *file, 10, "head");
+  ASSERT_TRUE(Close(c, *file).ok());
+  std::string expected(250'004, '\0');
+  expected.replace(250'000, 4, "tail");
+  expected.replace(10, 4, "head");
+  EXPECT_TRUE(ReadAll(c, core, "f") == expected);
+  auto reader = c.Wait<std::shared_ptr<FileReader>>([&](Done<std::shared_ptr<FileReader>> done) {
+    FileReader::Open(core, "f", std::move(done));
+  });
+  ASSERT_TRUE(reader.ok());
+  EXPECT_TRUE(ReadAt(c, *reader, 249'998, 100) == expected.substr(249'998));
+  EXPECT_TRUE(ReadAt(c, *reader, 99'990, 100'020) == expected.substr(99'990, 100'020));
+  EXPECT_TRUE(ReadAt(c, *reader, 250'004, 10) == "");
+}
+
+TEST(ClientFiles, CloseRenamesInTheLastCommit) {
+  FakeCluster c(55);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(700'000, 9);
+  auto file = Create(c, core, ".tmp", 300'000);
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data);
+  FileClose how;
+  how.rename_to = "final";
+  ASSERT_TRUE(Close(c, *file, how).ok());
+  EXPECT_EQ(c.names.count(".tmp"), 0u);
+  ASSERT_EQ(c.names.count("final"), 1u);
+  EXPECT_EQ(c.applied[idl::kRename], 0);
+  EXPECT_TRUE(ReadAll(c, core, "final") == data);
+}
+
+TEST(ClientFiles, AnAbandonedFileDoesNotStayOpen) {
+  FakeCluster c(56);
+  auto core = c.MakeClient();
+  auto file = Create(c, core, "f", 300'000);
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, Pattern(500'000, 1));
+  c.scheduler.RunFor(5 * kMillisecond);
+  c.OnClient([&] {
+    (*file)->Abandon();
+    file->reset();
+  });
+  c.scheduler.RunFor(2 * kSecond);
+  for (auto& [slot, block] : c.files[c.names["f"]].slots) EXPECT_FALSE(block.open) << slot;
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+TEST(ClientFiles, AnAppendWaitsForADeadWritersBlock) {
+  FakeCluster c(57);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(50'000, 1);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data);
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  auto other = c.MakeClient();
+  c.scheduler.After(3 * kSecond, [&] {  // what block recovery does
+    FakeBlock& block = c.files[c.names["f"]].slots[0];
+    block.stamp = c.next_stamp++;
+    for (uint64_t m : block.members) c.replicas[m][block.id].stamp = block.stamp;
+    block.open = false;
+    block.writer = 0;
+  });
+  auto again = c.Wait<Ptr>([&](Done<Ptr> done) {
+    FileOpen how;
+    how.path = "f";
+    FileWriter::Open(other, how, 1, std::move(done));
+  });
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  EXPECT_GE(c.scheduler.now_ns(), 3 * kSecond);
+  c.OnClient([&] { (*again)->Append(Buffer(std::string("more"))); });
+  const Status closed = Close(c, *again);
+  ASSERT_TRUE(closed.ok()) << closed.ToString();
+  EXPECT_TRUE(ReadAll(c, other, "f") == data + "more");
+  // The old writer is fenced: it is told, and its bytes go nowhere.
+  Write(c, *file, 0, Pattern(600'000, 2));
+  EXPECT_FALSE(Close(c, *file).ok());
+  EXPECT_TRUE(ReadAll(c, other, "f") == data + "more");
+}
+
+TEST(ClientFiles, ALostSessionFailsTheFileForGood) {
+  FakeCluster c(58);
+  auto core = c.MakeClient();
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, Pattern(50'000, 1));
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  c.unknown_sessions.insert(core->session().id());
+  Write(c, *file, 50'000, Pattern(50'000, 1));
+  EXPECT_EQ(Close(c, *file).code(), Code::kUnknownSession);
+}
+
+TEST(ClientFiles, BackPressureLetsGoWhenBytesAreAcknowledged) {
+  FakeCluster c(59);
+  auto core = c.MakeClient();
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, Pattern(4 << 20, 1));
+  EXPECT_GT((*file)->unacked_bytes(), 1u << 20);
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->WhenBelow(1 << 20, std::move(d)); }).ok());
+  EXPECT_LT((*file)->unacked_bytes(), 1u << 20);
+  ASSERT_TRUE(Close(c, *file).ok());
+}
+
+}  // namespace
+}  // namespace dfs::client
