@@ -21,6 +21,17 @@ if(DFS_CCACHE)
       ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime ${DFS_CCACHE})
 endif()
+# Precompiled headers save a third of a cold build; with ccache they would only spoil its hits.
+if(DFS_CCACHE)
+  option(DFS_PCH "Use precompiled headers" OFF)
+else()
+  option(DFS_PCH "Use precompiled headers" ON)
+endif()
+if(DFS_PCH)
+  add_compile_options(-fPIC)  # one precompiled header fits libraries and programs
+  set(CMAKE_POSITION_INDEPENDENT_CODE OFF)
+endif()
+
 find_program(DFS_MOLD mold)
 if(DFS_MOLD)
   add_link_options(-fuse-ld=mold)

@@ -360,7 +360,8 @@ struct OpenWriteStreamRequest {
   1: i64 block
   2: i64 old_stamp         // 0: a new block; otherwise members must have this stamp (or already `stamp`)
   3: i64 stamp
-  4: i64 length            // committed length at open (new: 0)
+  4: i64 length            // what every member is known to have: committed, or acknowledged since. A member with
+                           // less refuses; 0: a member without a replica makes a new one
   5: list<ReplicaLocation> rest_of_chain   // the members after this one
   6: binary token
   7: i64 session

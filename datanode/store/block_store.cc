@@ -95,6 +95,9 @@ Status BlockStore::Scan(Volume& volume) {
   for (const std::string& dir : dirs) {
     DFS_ASSIGN_OR_RETURN(auto names, env_.List(blocks + "/" + dir));
     std::sort(names.begin(), names.end());
+    // The last process may have died between making a name and syncing it; whoever is told of these
+    // replicas takes them for durable.
+    if (!names.empty()) DFS_RETURN_IF_ERROR(env_.SyncDir(blocks + "/" + dir));
     for (const std::string& name : names) {
       bool is_meta = false;
       const BlockId block = ParseName(name, &is_meta);
@@ -209,23 +212,21 @@ Result<OpenedReplica> BlockStore::CreateNew(BlockId block, Stamp stamp, ReplicaS
   return OpenedReplica{std::move(replica), ticket};
 }
 
-Result<OpenedReplica> BlockStore::OpenForWrite(BlockId block, Stamp old_stamp, Stamp stamp,
-                                               uint64_t acked_length) {
-  if (!block.valid() || !stamp.valid() || old_stamp > stamp) {
+Result<OpenedReplica> BlockStore::OpenForWrite(BlockId block, const OpenForWriteRequest& request) {
+  if (!block.valid() || !request.stamp.valid() || request.old_stamp > request.stamp) {
     return Status(Code::kInvalidArgument, "block or stamp");
   }
   auto found = Find(block);
   if (found.ok()) {
-    DFS_ASSIGN_OR_RETURN(const WriteTicket ticket,
-                         (*found)->OpenForWrite(old_stamp, stamp, acked_length));
+    DFS_ASSIGN_OR_RETURN(const WriteTicket ticket, (*found)->OpenForWrite(request));
     return OpenedReplica{std::move(*found), ticket};
   }
   if (!found.error().Is(Code::kNotFound)) return found.error();
-  if (acked_length > 0) {
+  if (request.acked_length > 0) {
     // Made anew here it would have a hole where the others have acknowledged bytes.
     return Status(Code::kNotFound, fmt::format("block {} is not here", block.value));
   }
-  return CreateNew(block, stamp, ReplicaState::kRbw);
+  return CreateNew(block, request.stamp, ReplicaState::kRbw);
 }
 
 Result<OpenedReplica> BlockStore::CreateCopy(BlockId block, Stamp stamp) {

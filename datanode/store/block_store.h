@@ -59,11 +59,9 @@ class BlockStore {
   /// Also tells what the scan at start found to be corrupt.
   void SetEvents(Events events);
 
-  /// A writer opens (docs/blocks.md, "Opening"). old_stamp 0 and acked_length 0: may be made new
-  /// here. acked_length: what the writer knows every member to have; a replica with less is
-  /// refused. kNotFound, kStaleStamp, kConflict, kNoSpace, kBusy (a copy is under way).
-  Result<OpenedReplica> OpenForWrite(BlockId block, Stamp old_stamp, Stamp stamp,
-                                     uint64_t acked_length);
+  /// A writer opens (docs/blocks.md, "Opening"). Without a replica here one is made new, unless the
+  /// writer knows of acknowledged bytes. kNotFound, kStaleStamp, kConflict, kNoSpace.
+  Result<OpenedReplica> OpenForWrite(BlockId block, const OpenForWriteRequest& request);
   /// A copy by re-replication; replaces an unfinished one. kAlreadyExists when a replica of that
   /// stamp or a newer one, or one that is being written, is here. An older one stays until the copy
   /// is complete.

@@ -6,6 +6,7 @@
 #include "common/base/check.h"
 #include "common/base/defects.h"
 #include "common/base/logging.h"
+#include "common/rpc/buffer_pool.h"
 #include "common/wire/packet.h"
 #include "datanode/store/volume.h"
 
@@ -150,50 +151,63 @@ Result<WriteTicket> Replica::FirstTicket() {
   return WriteTicket{now_.stamp, epoch_};
 }
 
-Result<WriteTicket> Replica::OpenForWrite(Stamp old_stamp, Stamp stamp, uint64_t acked_length) {
+Result<WriteTicket> Replica::OpenForWrite(const OpenForWriteRequest& request) {
   std::lock_guard<std::mutex> hold(mutex_);
   if (gone_) return Status(Code::kNotFound, "deleted here");
-  if (stamp < now_.stamp || stamp <= now_.recovery_stamp) {
+  if (request.stamp < now_.stamp || request.stamp <= now_.recovery_stamp) {
+    return Status(
+        Code::kStaleStamp,
+        fmt::format("block {} is at stamp {} here, newer than {}", block_.value,
+                    std::max(now_.stamp, now_.recovery_stamp).value, request.stamp.value));
+  }
+  if (now_.stamp < request.old_stamp) {
     return Status(Code::kStaleStamp,
-                  fmt::format("block {} is at stamp {} here, newer than {}", block_.value,
-                              std::max(now_.stamp, now_.recovery_stamp).value, stamp.value));
+                  fmt::format("block {} is stale here: stamp {}, wanted {}", block_.value,
+                              now_.stamp.value, request.old_stamp.value));
   }
-  if (now_.stamp < old_stamp) {
-    return Status(Code::kStaleStamp, fmt::format("block {} is stale here: stamp {}, wanted {}",
-                                                 block_.value, now_.stamp.value, old_stamp.value));
-  }
-  if (now_.length < acked_length) {
+  if (now_.length < request.acked_length) {
     return Status(Code::kConflict, fmt::format("block {} has {} bytes here, {} were acknowledged",
-                                               block_.value, now_.length, acked_length));
+                                               block_.value, now_.length, request.acked_length));
   }
-  DFS_ASSIGN_OR_RETURN(auto files, OpenFiles());
-  DFS_ASSIGN_OR_RETURN(const uint64_t file_size, files->data->Size());
+  if (!Next(now_.state, ReplicaEvent::kOpenForWrite)) return Apply(ReplicaEvent::kOpenForWrite);
+  DFS_ASSIGN_OR_RETURN(pinned_, OpenFiles());
+  DFS_ASSIGN_OR_RETURN(uint64_t file_size, pinned_->data->Size());
   if (file_size < now_.length && now_.state == ReplicaState::kFinalized) {
     return Status(Code::kCorrupt, fmt::format("block {}: its file is too short", block_.value));
+  }
+  if (now_.stamp <= request.cut_stamp && now_.length > request.cut_length) {
+    // Durably, while it still has the old stamp: under the new one the garbage must never come back.
+    DFS_RETURN_IF_ERROR(CutLocked(request.cut_length));
+    Status synced = pinned_->data->Sync();
+    if (synced.ok()) synced = pinned_->sidecar->Sync();
+    if (!synced) return DiskFailed(synced, true);
+    file_size = now_.length;
   }
   const bool was_finalized = now_.state == ReplicaState::kFinalized;
   DFS_RETURN_IF_ERROR(Apply(ReplicaEvent::kOpenForWrite));
   if (file_size > now_.length) {
     // Beyond the length there are zeros only: gaps rely on it.
-    if (Status cut = files->data->Truncate(now_.length); !cut) return DiskFailed(cut, false);
+    if (Status cut = pinned_->data->Truncate(now_.length); !cut) return DiskFailed(cut, false);
   }
   if (was_finalized) visible_ = now_.length;
-  if (now_.stamp != stamp || was_finalized) header_dirty_ = true;
-  now_.stamp = stamp;
+  if (now_.stamp != request.stamp || was_finalized) header_dirty_ = true;
+  now_.stamp = request.stamp;
   now_.on_disk = false;
   allocated_ = now_.length;
   writeback_from_ = now_.length;
-  pinned_ = std::move(files);
   epoch_++;
   Publish();
-  return WriteTicket{stamp, epoch_};
+  return WriteTicket{now_.stamp, epoch_};
 }
 
 // ---- Writing ----------------------------------------------------------------------------------
 
 Status Replica::Write(const WriteTicket& ticket, uint64_t offset, std::string_view data,
                       const uint64_t* sums, size_t sum_count) {
-  DFS_RETURN_IF_ERROR(wire::VerifyRangeSums(offset, data, sums, sum_count));
+  if (Status sent = wire::VerifyRangeSums(offset, data, sums, sum_count); !sent) {
+    // Not kCorrupt: the replica is well, what came is not.
+    return Status(Code::kProtocol, "sent bytes: " + sent.message());
+  }
   if (offset > wire::kMaxBlockLength || data.size() > wire::kMaxBlockLength - offset) {
     return Status(Code::kFileTooBig, "beyond the largest block");
   }
@@ -526,7 +540,7 @@ Result<ChunkData> Replica::ReadVerified(const Files& files, uint64_t offset, uin
   ChunkData out;
   if (offset >= end) return out;
   const size_t size = end - offset;
-  std::shared_ptr<char[]> bytes(new char[size]);  // not zeroed: it is about to be overwritten
+  std::shared_ptr<char> bytes = rpc::AllocatePayload(size);
   DFS_ASSIGN_OR_RETURN(const size_t got, files.data->ReadAt(offset, bytes.get(), size));
   if (got != size) {
     return Status(Code::kCorrupt, fmt::format("block {}: file ends at {}, before its length {}",

@@ -36,6 +36,17 @@ struct ReplicaInfo {
   bool on_disk = false;  // finalized on disk as well
 };
 
+/// What a writer says when it opens (see idl::OpenWriteStreamRequest).
+struct OpenForWriteRequest {
+  Stamp old_stamp;  // at least this; 0: the block may be new
+  Stamp stamp;      // to take on
+  /// What the writer knows every member to have.
+  uint64_t acked_length = 0;
+  /// A replica of at most cut_stamp is cut to cut_length first: a truncation left garbage there.
+  Stamp cut_stamp;
+  uint64_t cut_length = 0;
+};
+
 /// The right to change a replica: void as soon as somebody else gets one (a newer writer, a
 /// recovery).
 struct WriteTicket {
@@ -65,8 +76,8 @@ class Replica {
   Volume& volume() const { return *volume_; }
   ReplicaInfo info() const;
 
-  // ---- Writing. kStaleStamp when the ticket is void; kCorrupt when sent sums or a merged old chunk
-  // do not match; kNoSpace leaves the replica as it was; any other failure of the disk makes it rwr.
+  // ---- Writing. kStaleStamp when the ticket is void; kProtocol when sent sums do not match, kCorrupt
+  // when a merged old chunk does not; kNoSpace leaves the replica as it was; any other failure of the disk makes it rwr.
 
   /// A gap between the length and offset becomes zeros. sums as wire::RangeSums.
   Status Write(const WriteTicket& ticket, uint64_t offset, std::string_view data,
@@ -121,7 +132,7 @@ class Replica {
 
   // For BlockStore. Each takes mutex_.
   Status CreateFiles();
-  Result<WriteTicket> OpenForWrite(Stamp old_stamp, Stamp stamp, uint64_t acked_length);
+  Result<WriteTicket> OpenForWrite(const OpenForWriteRequest& request);
   Result<WriteTicket> FirstTicket();
   Status Finalize(const WriteTicket& ticket, bool sync);
   Status FinalizeOnDisk();
@@ -141,6 +152,7 @@ class Replica {
   Status BeforeOverwrite(uint64_t offset, uint64_t end);
   Status Reserve(uint64_t end);
   void MaybeStartWriteback(uint64_t offset, uint64_t end);
+  Status CutLocked(uint64_t length);
   Status SyncLocked(bool finalize);
   Status PersistHeader(bool finalize);
   Status WriteAndSyncHeader(SidecarHeader header, bool finalize);

@@ -48,6 +48,13 @@ Result<WriteTicket> Replica::RecoveryTicket(Stamp recovery_stamp) {
   std::lock_guard<std::mutex> hold(mutex_);
   if (gone_) return Status(Code::kNotFound, "deleted here");
   if (now_.state == ReplicaState::kFinalized && now_.stamp == recovery_stamp) {
+    // Perhaps by a process that died before the last fsync returned.
+    DFS_ASSIGN_OR_RETURN(pinned_, OpenFiles());
+    sums_dirty_ = true;
+    DFS_RETURN_IF_ERROR(SyncLocked(!now_.on_disk));
+    now_.on_disk = true;
+    pinned_.reset();
+    Publish();
     return Status(Code::kAlreadyExists, "recovered already");
   }
   if (now_.state != ReplicaState::kRur || now_.recovery_stamp != recovery_stamp) {
@@ -123,6 +130,10 @@ Status Replica::Truncate(const WriteTicket& ticket, uint64_t length) {
   if (length > now_.length) return Status(Code::kInvalidArgument, "longer than the replica");
   if (length == now_.length) return Status::Ok();
   DFS_RETURN_IF_ERROR(Apply(ReplicaEvent::kWrite));
+  return CutLocked(length);
+}
+
+Status Replica::CutLocked(uint64_t length) {
   uint64_t last_sum = 0;
   if (length % kChunkSize != 0) {
     std::string bytes(length % kChunkSize, '\0');
@@ -137,7 +148,7 @@ Status Replica::Truncate(const WriteTicket& ticket, uint64_t length) {
     next.length = length;
     next.last_chunk_sum = last_sum;
     next.tail_first = next.tail_count = 0;
-    DFS_RETURN_IF_ERROR(WriteAndSyncHeader(next, false));
+    DFS_RETURN_IF_ERROR(WriteAndSyncHeader(next, now_.on_disk));
     now_.synced_length = length;
   }
   Status done = pinned_->data->Truncate(length);

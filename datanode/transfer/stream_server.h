@@ -8,6 +8,8 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
+#include <set>
 #include <string>
 
 #include "common/base/clock.h"
@@ -33,9 +35,12 @@ struct StreamContext {
   StreamContext(BlockStore& s, const Clock& c) : store(s), clock(c) {}
 };
 
+class StreamSession;
+
 class BlockStreamServer {
  public:
   explicit BlockStreamServer(StreamContext& context);
+  /// In daemons after the stream threads have ended; what lives then (in simulation) is closed.
   ~BlockStreamServer();
 
   /// For Network::ListenForStreams: takes a connection and the network of its executor.
@@ -44,8 +49,24 @@ class BlockStreamServer {
   void Stop();
 
  private:
+  friend class StreamSession;
+  /// The sessions there are; each removes itself when its connection closes. Thread-safe.
+  class Sessions {
+   public:
+    void Add(std::shared_ptr<StreamSession> session);
+    void Remove(const std::shared_ptr<StreamSession>& session);
+    std::set<std::shared_ptr<StreamSession>> TakeAll();
+    void Stop() { stopped_ = true; }
+    bool stopped() const { return stopped_; }
+
+   private:
+    std::mutex mutex_;
+    std::set<std::shared_ptr<StreamSession>> sessions_;
+    std::atomic<bool> stopped_{false};
+  };
+
   StreamContext& context_;
-  std::shared_ptr<std::atomic<bool>> stopped_;
+  const std::shared_ptr<Sessions> sessions_;
 };
 
 }  // namespace dfs::dn

@@ -112,11 +112,11 @@ std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
     // node is then the only place for the missing copy.
     bool nowhere_else = health.live + bad >= live_nodes;
     if (!nowhere_else) return {};
-    // Keep at least two good ones or all there can be before anything else goes.
-    if (health.live < 2 && live_nodes > 2) return {};
+    // At least two good ones stay; with a single one there is too little to delete anything at all.
+    if (health.live < 2) return {};
     if (!health.corrupt.empty()) return {health.corrupt.front()};
     if (!health.outdated.empty()) return {health.outdated.front()};
-    return {};  // an unfinished replica is finished in place, not copied again
+    return {health.unfinished.front()};
   }
   std::vector<NodeIndex> out = health.outdated;
   out.insert(out.end(), health.unfinished.begin(), health.unfinished.end());

@@ -59,7 +59,7 @@ ReplicaVerdict JudgeReplica(const ReportedReplica& replica, const BlockFacts* fa
 
 /// One replica of the map with what is known of its node.
 struct ReplicaView {
-  Replica replica;
+  BlockReplica replica;
   NodeState node = NodeState::kLive;
   bool reported_in_term = false;  // its node sent a full report since this leader's term began
   std::string_view rack;

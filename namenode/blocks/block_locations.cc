@@ -19,10 +19,10 @@ void BlockManager::Locate(BlockId block, const BlockRecord& record, std::string_
     }
     return;
   }
-  std::vector<Replica> known;
+  std::vector<BlockReplica> known;
   map_.Get(block, &known);
   std::vector<NodeIndex> good, bad;
-  for (const Replica& r : known) {
+  for (const BlockReplica& r : known) {
     const Datanode* node = registry_.At(r.node);
     if (node == nullptr || node->state == NodeState::kDead) continue;
     bool current = r.stamp == record.stamp || DefectOn(Defect::kStaleReplicaServed);

@@ -70,7 +70,6 @@ void BlockManager::OnLeadershipLost() {
   recover_.clear();
   changed_.clear();
   recoveries_.clear();
-  refreshing_.clear();
   to_delete_.clear();
   doomed_.clear();
   for (const auto& node : registry_.nodes()) {
@@ -153,7 +152,7 @@ void BlockManager::OnBlockChanged(BlockId block, const BlockRecord& record) {
       const Datanode* node = registry_.Find(id);
       if (node == nullptr || node->state == NodeState::kDead) continue;
       doomed_.erase({block, node->index});
-      Replica replica;
+      BlockReplica replica;
       replica.node = node->index;
       replica.stamp = record.stamp;
       SetReplica(block, replica);
@@ -170,9 +169,9 @@ void BlockManager::OnBlockRemoved(BlockId block) {
     // Members of an open block report nothing until it is closed; they have bytes all the same.
     for (DatanodeId id : it->second) {
       const Datanode* node = registry_.Find(id);
-      Replica known;
+      BlockReplica known;
       if (node == nullptr || map_.Find(block, node->index, &known)) continue;
-      Replica replica;
+      BlockReplica replica;
       replica.node = node->index;
       replica.state = ReplicaState::kRbw;
       SetReplica(block, replica);
@@ -199,6 +198,7 @@ BlockStats BlockManager::stats() const {
   s.pending_replications = queue_.under_way();
   s.pending_deletions = removed_.size();
   for (const auto& [node, orders] : to_delete_) s.pending_deletions += orders.size();
+  s.open_blocks = open_.size();
   s.recoveries_running = recoveries_.size();
   s.safe_mode = term_ != 0 && SafeMode();
   s.alarm = brake_.tripped(Now()) || alarms_ > 0;

@@ -86,6 +86,7 @@ struct BlockStats {
   size_t corrupt_replicas = 0;
   size_t pending_replications = 0;
   size_t pending_deletions = 0;
+  size_t open_blocks = 0;
   size_t recoveries_running = 0;
   bool safe_mode = false;
   bool alarm = false;  // the brake is on, or replicas of a lost namespace turned up
@@ -172,7 +173,7 @@ class BlockManager {
   void Work();
 
   // block_reports.cc
-  void SetReplica(BlockId block, const Replica& replica);
+  void SetReplica(BlockId block, const BlockReplica& replica);
   void RemoveReplica(BlockId block, NodeIndex node);
   void LoadOpenBlocks();
   void TakeReplica(Datanode& node, const ReportedReplica& replica, bool full_report);
@@ -207,8 +208,6 @@ class BlockManager {
   void WantRecovery(BlockId block, bool closed_too);
   void StartRecoveries();
   void StartRecovery(BlockId block, const BlockRecord& record);
-  void RefreshUnfinished(BlockId block, const BlockRecord& record, NodeIndex node,
-                         NodeIndex source);
   void Act(BlockId block, BlockRecovery::Actions actions);
   void ActOne(BlockId block, uint64_t run, const BlockRecovery::Action& action);
   void ProposeFor(BlockId block, uint64_t run, const BlockRecovery::Action& action);
@@ -239,7 +238,6 @@ class BlockManager {
   std::map<BlockId, bool> recover_;  // need recovery; true: closed, by 6.4
   std::set<BlockId> changed_;        // to be checked in the next turn
   std::map<BlockId, std::unique_ptr<RunningRecovery>> recoveries_;
-  std::set<std::pair<BlockId, NodeIndex>> refreshing_;
   uint64_t next_run_ = 1;
   BlockId scan_from_;
   size_t shard_from_ = 0;

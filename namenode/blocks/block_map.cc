@@ -14,16 +14,16 @@ constexpr uint64_t kUnconfirmed = 1u << 4;
 constexpr uint64_t kCorrupt = 1u << 3;
 constexpr uint64_t kMaxStamp = (uint64_t{1} << 44) - 1;
 
-uint64_t Pack(const Replica& r) {
+uint64_t Pack(const BlockReplica& r) {
   return std::min(r.stamp.value, kMaxStamp) << 20 | uint64_t{r.node} << 5 |
          (r.corrupt ? kCorrupt : 0) | static_cast<uint64_t>(r.state);
 }
 NodeIndex NodeOf(uint64_t word) {
   return static_cast<NodeIndex>(word >> 5 & 0x7FFF);
 }
-Replica Unpack(uint64_t word) {
-  return Replica{NodeOf(word), static_cast<ReplicaState>(word & 7), (word & kCorrupt) != 0,
-                 Stamp(word >> 20)};
+BlockReplica Unpack(uint64_t word) {
+  return BlockReplica{NodeOf(word), static_cast<ReplicaState>(word & 7), (word & kCorrupt) != 0,
+                      Stamp(word >> 20)};
 }
 }  // namespace
 
@@ -105,7 +105,7 @@ void BlockMap::Count(NodeIndex node, int change) {
   replicas_ += static_cast<size_t>(static_cast<int64_t>(change));
 }
 
-bool BlockMap::Set(BlockId block, const Replica& replica) {
+bool BlockMap::Set(BlockId block, const BlockReplica& replica) {
   DFS_CHECK(block.valid() && replica.node < kNoNode);
   uint64_t hash = Hash(block);
   Shard& shard = ShardOf(hash);
@@ -168,7 +168,7 @@ void BlockMap::RemoveWord(Shard& shard, Entry* entry, NodeIndex node) {
 }
 
 bool BlockMap::Remove(BlockId block, NodeIndex node) {
-  Replica unused;
+  BlockReplica unused;
   if (!Find(block, node, &unused)) return false;
   uint64_t hash = Hash(block);
   Shard& shard = ShardOf(hash);
@@ -176,7 +176,7 @@ bool BlockMap::Remove(BlockId block, NodeIndex node) {
   return true;
 }
 
-bool BlockMap::Find(BlockId block, NodeIndex node, Replica* replica) const {
+bool BlockMap::Find(BlockId block, NodeIndex node, BlockReplica* replica) const {
   uint64_t hash = Hash(block);
   const Entry* e = Lookup(ShardOf(hash), hash, block);
   if (e == nullptr) return false;
@@ -198,7 +198,7 @@ bool BlockMap::Find(BlockId block, NodeIndex node, Replica* replica) const {
   return false;
 }
 
-void BlockMap::Get(BlockId block, std::vector<Replica>* out) const {
+void BlockMap::Get(BlockId block, std::vector<BlockReplica>* out) const {
   uint64_t hash = Hash(block);
   const Entry* e = Lookup(ShardOf(hash), hash, block);
   if (e == nullptr) return;

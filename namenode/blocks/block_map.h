@@ -29,12 +29,12 @@ enum class ReplicaState : uint8_t {
   kWrongLength = 6,
 };
 
-struct Replica {
+struct BlockReplica {
   NodeIndex node = kNoNode;
   ReplicaState state = ReplicaState::kFinalized;
   bool corrupt = false;
   Stamp stamp;
-  friend bool operator==(const Replica&, const Replica&) = default;
+  friend bool operator==(const BlockReplica&, const BlockReplica&) = default;
 };
 
 class BlockMap {
@@ -47,12 +47,12 @@ class BlockMap {
   BlockMap& operator=(const BlockMap&) = delete;
 
   /// Adds the node's replica or replaces what was known of it. False when the block has kMaxReplicas.
-  bool Set(BlockId block, const Replica& replica);
+  bool Set(BlockId block, const BlockReplica& replica);
   /// False when it was not there.
   bool Remove(BlockId block, NodeIndex node);
-  bool Find(BlockId block, NodeIndex node, Replica* replica) const;
+  bool Find(BlockId block, NodeIndex node, BlockReplica* replica) const;
   /// Appends to out, in no particular order.
-  void Get(BlockId block, std::vector<Replica>* out) const;
+  void Get(BlockId block, std::vector<BlockReplica>* out) const;
   bool Contains(BlockId block) const;
 
   /// A full report of the node begins: what Set does not confirm before FinishReport is gone.

@@ -209,38 +209,4 @@ void BlockManager::TickRecoveries() {
   }
 }
 
-void BlockManager::RefreshUnfinished(BlockId block, const BlockRecord& record, NodeIndex index,
-                                     NodeIndex source_index) {
-  // A replica of the current stamp that its datanode did not get to finalize before it stopped: made equal
-  // to a good one where it is. Both steps are those of recovery, at the stamp the block has.
-  if (!refreshing_.insert({block, index}).second) return;
-  const Datanode& node = *registry_.At(index);
-  std::weak_ptr<char> alive = alive_;
-  Term term = term_;
-  auto finished = [this, alive, term, block, index, stamp = record.stamp](const Status& status) {
-    if (alive.expired() || term_ != term) return;
-    refreshing_.erase({block, index});
-    if (status.ok()) {
-      SetReplica(block, {index, ReplicaState::kFinalized, false, stamp});
-      ++counters_.copies_done;
-    } else {
-      LogWarning("block {}: datanode {:016x} could not finish its replica: {}", block.value,
-                 registry_.At(index)->id.value, status.ToString());
-      obsolete_[block] = Now();  // again after the delay
-    }
-    changed_.insert(block);
-  };
-  commander_.InitRecovery(
-      node, term_, block, {record.stamp}, record.stamp,
-      [this, alive, term, block, index, source_index, finished, stamp = record.stamp,
-       length = record.length](Result<RecoveryAnswer> answer) {
-        if (alive.expired() || term_ != term) return;
-        if (!answer) return finished(answer.error());
-        if (!answer->found) return finished(Status(Code::kNotFound, "no replica"));
-        commander_.FinishRecovery(*registry_.At(index), term_, block, stamp, length,
-                                  registry_.At(source_index),
-                                  [finished](Result<uint64_t> done) { finished(done.status()); });
-      });
-}
-
 }  // namespace dfs::nn

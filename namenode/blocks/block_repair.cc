@@ -27,11 +27,11 @@ BlockFacts BlockManager::FactsOf(BlockId block, const BlockRecord& record) const
 }
 
 std::vector<ReplicaView> BlockManager::ViewsOf(BlockId block) const {
-  std::vector<Replica> replicas;
+  std::vector<BlockReplica> replicas;
   map_.Get(block, &replicas);
   std::vector<ReplicaView> views;
   views.reserve(replicas.size());
-  for (const Replica& r : replicas) {
+  for (const BlockReplica& r : replicas) {
     const Datanode* node = registry_.At(r.node);
     ReplicaView view;
     view.replica = r;
@@ -238,8 +238,19 @@ bool BlockManager::DeleteObsoleteOf(BlockId block) {
       Doom(index, block, view->replica.stamp);
     }
     changed_.insert(block);
-  } else if (!health.good.empty() && !health.unfinished.empty()) {
-    RefreshUnfinished(block, *record, health.unfinished.front(), health.good.front());
+  } else if (health.live == 1 && health.missing_copies > 0 && !health.unfinished.empty() &&
+             health.live + health.unfinished.size() >= registry_.live_count() &&
+             !recoveries_.contains(block)) {
+    // One good copy, and no node but those that have an unfinished one: too little to delete anything. Recovery
+    // makes the members equal under a new stamp.
+    bool members =
+        std::all_of(health.unfinished.begin(), health.unfinished.end(), [&](NodeIndex n) {
+          return std::find(record->members.begin(), record->members.end(), registry_.At(n)->id) !=
+                 record->members.end();
+        });
+    bool good = std::find(record->members.begin(), record->members.end(),
+                          registry_.At(health.good.front())->id) != record->members.end();
+    if (members && good) recover_[block] = true;
   }
   return true;
 }
@@ -266,9 +277,9 @@ void BlockManager::DeleteRemoved() {
         block.value >= state_.counters().next_block) {
       continue;
     }
-    std::vector<Replica> replicas;
+    std::vector<BlockReplica> replicas;
     map_.Get(block, &replicas);
-    for (const Replica& r : replicas) {
+    for (const BlockReplica& r : replicas) {
       if (registry_.At(r.node)->state == NodeState::kDead) {
         RemoveReplica(block, r.node);
       } else {

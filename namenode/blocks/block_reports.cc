@@ -13,7 +13,7 @@ constexpr int64_t kAskAgainNs = 10 * kSecond;
 constexpr uint64_t kSyntheticBit = uint64_t{1} << 62;
 }  // namespace
 
-void BlockManager::SetReplica(BlockId block, const Replica& replica) {
+void BlockManager::SetReplica(BlockId block, const BlockReplica& replica) {
   if (!map_.Set(block, replica)) return;
   if (replica.corrupt) {
     corrupt_.insert({block, replica.node});
@@ -137,7 +137,7 @@ Status BlockManager::IncrementalReport(DatanodeId datanode,
   for (const ReportedReplica& replica : received) TakeReplica(*node, replica, false);
   for (const ReportedReplica& replica : deleted) {
     doomed_.erase({replica.block, node->index});
-    Replica known;
+    BlockReplica known;
     // An older copy that made room for a newer one is not news about the newer one.
     if (map_.Find(replica.block, node->index, &known) && known.stamp <= replica.stamp) {
       RemoveReplica(replica.block, node->index);
@@ -154,7 +154,7 @@ Status BlockManager::IncrementalReport(DatanodeId datanode,
 }
 
 void BlockManager::MarkCorrupt(BlockId block, NodeIndex node) {
-  Replica replica;
+  BlockReplica replica;
   if (!map_.Find(block, node, &replica)) return;
   replica.corrupt = true;
   SetReplica(block, replica);
@@ -165,8 +165,8 @@ void BlockManager::TakeReplica(Datanode& node, const ReportedReplica& r, bool fu
   uint64_t id = r.block.value;
   if (id == 0 || (id & kSyntheticBit) != 0) return;
   if (r.state < ReplicaState::kFinalized || r.state > ReplicaState::kTemporary) return;
-  Replica replica{node.index, r.state, false, r.stamp};
-  Replica known;
+  BlockReplica replica{node.index, r.state, false, r.stamp};
+  BlockReplica known;
   bool is_known = map_.Find(r.block, node.index, &known);
   if (is_known && known.stamp == r.stamp) replica.corrupt = known.corrupt;
   if (term_ == 0) {
@@ -184,8 +184,8 @@ void BlockManager::TakeReplica(Datanode& node, const ReportedReplica& r, bool fu
 
 void BlockManager::JudgeAndKeep(Datanode& node, const ReportedReplica& r) {
   if (doomed_.contains({r.block, node.index})) return;
-  Replica replica{node.index, r.state, false, r.stamp};
-  Replica known;
+  BlockReplica replica{node.index, r.state, false, r.stamp};
+  BlockReplica known;
   if (map_.Find(r.block, node.index, &known) && known.stamp == r.stamp) {
     replica.corrupt = known.corrupt;
   }
@@ -205,7 +205,7 @@ void BlockManager::JudgeAndKeep(Datanode& node, const ReportedReplica& r) {
       return;
     case ReplicaVerdict::kGood: {
       SetReplica(r.block, replica);
-      std::vector<Replica> all;
+      std::vector<BlockReplica> all;
       map_.Get(r.block, &all);
       if (queue_.Wants(r.block) || all.size() > record->replication) changed_.insert(r.block);
       break;

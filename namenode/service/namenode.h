@@ -50,6 +50,9 @@ struct NamenodeOptions {
   NamespaceOptions name_space;
   BlockOptions blocks;
   int64_t session_expiry_ns = 30 * kSecond;
+  /// Who owns the root of a new cluster.
+  uint32_t root_uid = 0;
+  uint32_t root_gid = 0;
   /// A request that comes while this member leads but has not applied its first entry waits so long.
   int64_t leadership_wait_ns = 3 * kSecond;
 };

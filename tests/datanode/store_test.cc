@@ -22,7 +22,7 @@ class StoreTest : public ::testing::Test {
   }
 
   OpenedReplica New(uint64_t block = 5, uint64_t stamp = 10) {
-    auto open = store_->OpenForWrite(BlockId(block), Stamp(), Stamp(stamp), 0);
+    auto open = OpenWrite(*store_, block, 0, stamp, 0);
     EXPECT_TRUE(open.ok()) << open.error().ToString();
     return *open;
   }
@@ -106,7 +106,7 @@ TEST_F(StoreTest, SentSumsAreVerified) {
   auto sums = wire::RangeSums(0, data);
   sums[1] ^= 1;
   EXPECT_TRUE(
-      open.replica->Write(open.ticket, 0, data, sums.data(), sums.size()).Is(Code::kCorrupt));
+      open.replica->Write(open.ticket, 0, data, sums.data(), sums.size()).Is(Code::kProtocol));
   EXPECT_EQ(open.replica->info().length, 0u);
 }
 
@@ -114,7 +114,7 @@ TEST_F(StoreTest, RotUnderAPartialOverwriteIsFound) {
   OpenStore();
   MakeFinalized(5, 10, 10'000);
   ASSERT_TRUE(env_.FlipBit("/v1/blocks/05/blk_5", 5000, 3).ok());
-  auto open = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 10'000);
+  auto open = OpenWrite(*store_, 5, 10, 11, 10'000);
   ASSERT_TRUE(open.ok());
   EXPECT_TRUE(WriteBytes(*open, 4100, "xyz").Is(Code::kCorrupt)) << "the old chunk is summed over";
   EXPECT_TRUE(WriteBytes(*open, 100, "xyz").ok());
@@ -124,32 +124,29 @@ TEST_F(StoreTest, ANewerTicketKillsTheOlder) {
   OpenStore();
   auto first = New(5, 10);
   ASSERT_TRUE(WriteBytes(first, 0, "one").ok());
-  auto second = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 3);
+  auto second = OpenWrite(*store_, 5, 10, 11, 3);
   ASSERT_TRUE(second.ok());
   EXPECT_TRUE(WriteBytes(first, 3, "two").Is(Code::kStaleStamp));
   EXPECT_TRUE(first.replica->Sync(first.ticket).Is(Code::kStaleStamp));
   EXPECT_TRUE(store_->Finalize(first.replica, first.ticket, true).Is(Code::kStaleStamp));
   EXPECT_TRUE(WriteBytes(*second, 3, "two").ok());
-  auto same = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 3);
+  auto same = OpenWrite(*store_, 5, 10, 11, 3);
   ASSERT_TRUE(same.ok()) << "the writer may connect again under its stamp";
   EXPECT_TRUE(WriteBytes(*second, 6, "old").Is(Code::kStaleStamp));
-  EXPECT_TRUE(
-      store_->OpenForWrite(BlockId(5), Stamp(9), Stamp(10), 3).error().Is(Code::kStaleStamp));
+  EXPECT_TRUE(OpenWrite(*store_, 5, 9, 10, 3).error().Is(Code::kStaleStamp));
 }
 
 TEST_F(StoreTest, OpeningRefusesWhatCannotBeAMember) {
   OpenStore();
   MakeFinalized(5, 10, 100);
-  EXPECT_TRUE(
-      store_->OpenForWrite(BlockId(5), Stamp(11), Stamp(12), 100).error().Is(Code::kStaleStamp))
+  EXPECT_TRUE(OpenWrite(*store_, 5, 11, 12, 100).error().Is(Code::kStaleStamp))
       << "a replica older than the block's last stamp";
-  EXPECT_TRUE(
-      store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(12), 101).error().Is(Code::kConflict))
+  EXPECT_TRUE(OpenWrite(*store_, 5, 10, 12, 101).error().Is(Code::kConflict))
       << "a replica with fewer bytes than were acknowledged";
-  EXPECT_TRUE(store_->OpenForWrite(BlockId(6), Stamp(10), Stamp(12), 1).error().Is(Code::kNotFound))
+  EXPECT_TRUE(OpenWrite(*store_, 6, 10, 12, 1).error().Is(Code::kNotFound))
       << "made anew it would have a hole";
-  EXPECT_TRUE(store_->OpenForWrite(BlockId(6), Stamp(10), Stamp(12), 0).ok());
-  auto open = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(12), 100);
+  EXPECT_TRUE(OpenWrite(*store_, 6, 10, 12, 0).ok());
+  auto open = OpenWrite(*store_, 5, 10, 12, 100);
   ASSERT_TRUE(open.ok());
   Restart(false);
   EXPECT_EQ((*store_->Find(BlockId(5)))->info().state, ReplicaState::kFinalized)
@@ -166,8 +163,7 @@ TEST_F(StoreTest, RestartedWriterReplicaWaitsForRecovery) {
   ASSERT_TRUE(replica.ok());
   EXPECT_EQ((*replica)->info().state, ReplicaState::kRwr);
   EXPECT_EQ((*replica)->info().length, data.size()) << "the machine stayed up";
-  EXPECT_TRUE(
-      store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 0).error().Is(Code::kConflict));
+  EXPECT_TRUE(OpenWrite(*store_, 5, 10, 11, 0).error().Is(Code::kConflict));
 }
 
 TEST_F(StoreTest, UnsyncedNewBlockIsGoneAfterAPowerCut) {
@@ -238,7 +234,7 @@ TEST_F(StoreTest, FinalizedInMemoryComesBackAsRwr) {
 TEST_F(StoreTest, ReopenedAndClosedWithoutAByteHasTheNewStamp) {
   OpenStore();
   MakeFinalized(5, 10, 100);
-  auto open = store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(11), 100);
+  auto open = OpenWrite(*store_, 5, 10, 11, 100);
   ASSERT_TRUE(open.ok());
   ASSERT_TRUE(store_->Finalize(open->replica, open->ticket, false).ok());
   Restart(true);
@@ -333,7 +329,7 @@ TEST_F(StoreTest, ReserveIsKept) {
   options.reserve_bytes = uint64_t{1} << 41;  // more than the disk has
   auto store = BlockStore::Open(options, env_, clock_, 3);
   ASSERT_TRUE(store.ok());
-  auto open = (*store)->OpenForWrite(BlockId(5), Stamp(), Stamp(10), 0);
+  auto open = OpenWrite(**store, 5, 0, 10, 0);
   EXPECT_TRUE(open.error().Is(Code::kNoSpace)) << open.error().ToString();
 }
 
@@ -351,7 +347,7 @@ TEST_F(StoreTest, AFailedFsyncTakesTheVolumeOut) {
   for (const auto& volume : store_->Volumes()) failed += volume.failed;
   EXPECT_EQ(failed, 1);
   EXPECT_FALSE(store_->AllVolumesFailed());
-  auto other = store_->OpenForWrite(BlockId(6), Stamp(), Stamp(11), 0);
+  auto other = OpenWrite(*store_, 6, 0, 11, 0);
   ASSERT_TRUE(other.ok()) << "the other volume goes on";
   EXPECT_TRUE(WriteBytes(*other, 0, "bytes").ok());
 }
@@ -380,6 +376,28 @@ TEST_F(StoreTest, TermIsRemembered) {
   EXPECT_EQ(store_->highest_term(), 9u);
 }
 
+TEST_F(StoreTest, GarbageOfATruncationIsCutBeforeTheNewStamp) {
+  OpenStore();
+  const std::string data = MakeFinalized(5, 10, 50'000);
+  OpenForWriteRequest request;
+  request.old_stamp = Stamp(10);
+  request.stamp = Stamp(12);
+  request.acked_length = 20'001;
+  request.cut_stamp = Stamp(10);
+  request.cut_length = 20'001;
+  auto open = store_->OpenForWrite(BlockId(5), request);
+  ASSERT_TRUE(open.ok());
+  EXPECT_EQ(open->replica->info().length, 20'001u);
+  ASSERT_TRUE(WriteBytes(*open, 30'000, "x").ok());
+  std::string expected = data.substr(0, 20'001) + std::string(9'999, '\0') + "x";
+  EXPECT_EQ(*ReadAll(open->replica), expected);
+  ASSERT_TRUE(open->replica->Sync(open->ticket).ok());
+  Restart(true);
+  auto replica = store_->Find(BlockId(5));
+  EXPECT_EQ((*replica)->info().length, expected.size());
+  EXPECT_EQ(*ReadAll(*replica), expected);
+}
+
 // ---- Recovery -----------------------------------------------------------------------------------
 
 TEST_F(StoreTest, RecoveryFencesTheWriterAndRepeats) {
@@ -398,8 +416,7 @@ TEST_F(StoreTest, RecoveryFencesTheWriterAndRepeats) {
     EXPECT_EQ(view->state_before, ReplicaState::kRbw);
   }
   EXPECT_TRUE(WriteBytes(open, 10'004, "late").Is(Code::kStaleStamp));
-  EXPECT_TRUE(
-      store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(15), 0).error().Is(Code::kStaleStamp));
+  EXPECT_TRUE(OpenWrite(*store_, 5, 10, 15, 0).error().Is(Code::kStaleStamp));
   EXPECT_TRUE(open.replica->InitRecovery(Stamp(19)).error().Is(Code::kStaleStamp));
   EXPECT_TRUE(open.replica->RecoveryTicket(Stamp(19)).error().Is(Code::kStaleStamp));
   auto ticket = open.replica->RecoveryTicket(Stamp(20));
@@ -423,7 +440,7 @@ TEST_F(StoreTest, TheFenceSurvivesARestart) {
   ASSERT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(20)).ok());
   Restart(true);
   EXPECT_EQ((*store_->Find(BlockId(5)))->info().state, ReplicaState::kRwr);
-  EXPECT_FALSE(store_->OpenForWrite(BlockId(5), Stamp(10), Stamp(15), 0).ok());
+  EXPECT_FALSE(OpenWrite(*store_, 5, 10, 15, 0).ok());
   EXPECT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(19)).error().Is(Code::kStaleStamp));
   EXPECT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(21)).ok());
 }

@@ -42,6 +42,15 @@ inline Status WriteBytes(const OpenedReplica& open, uint64_t offset, std::string
   return open.replica->Write(open.ticket, offset, data, sums.data(), sums.size());
 }
 
+inline Result<OpenedReplica> OpenWrite(BlockStore& store, uint64_t block, uint64_t old_stamp,
+                                       uint64_t stamp, uint64_t acked) {
+  OpenForWriteRequest request;
+  request.old_stamp = Stamp(old_stamp);
+  request.stamp = Stamp(stamp);
+  request.acked_length = acked;
+  return store.OpenForWrite(BlockId(block), request);
+}
+
 /// The whole content, verified.
 inline Result<std::string> ReadAll(const ReplicaPtr& replica) {
   std::string all;

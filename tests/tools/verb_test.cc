@@ -2,6 +2,7 @@
 #include "tools/cli/verb.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 namespace dfs::cli {
 namespace {

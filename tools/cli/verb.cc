@@ -50,7 +50,11 @@ std::optional<Client> Verb::Connect() {
   Result<Options> options = FindCluster(flags);
   Result<Client> client = options ? Client::connect(*options) : Result<Client>(options.error());
   if (!client) {
-    Failed("connect to", options ? DescribeCluster(*options) : "the cluster", client.error());
+    if (options) {
+      Failed("connect to", DescribeCluster(*options), client.error());
+    } else {
+      Failed("find a cluster", "", client.error());
+    }
     return std::nullopt;
   }
   return std::move(*client);
@@ -145,22 +149,25 @@ std::string HintFor(const Status& status) {
 }
 
 void PrintError(bool json, std::string_view action, std::string_view object, const Status& why) {
-  const std::string hint = HintFor(why);
+  // A message that already says what to do needs no hint.
+  const bool says_it = why.message().find("dfs dev start") != std::string::npos;
+  const std::string hint = says_it ? "" : HintFor(why);
   if (json) {
     std::fputs(ErrorAsJson(action, object, why, hint).c_str(), stderr);
     return;
   }
   std::string quoted = QuoteName(object);
-  if (quoted.empty() || quoted[0] != '\'') quoted = "'" + quoted + "'";
+  if (quoted[0] != '\'') quoted = "'" + quoted + "'";
+  quoted = object.empty() ? "" : " " + quoted;
   std::string message = why.message().empty() ? std::string(CodeName(why.code())) : why.message();
   // "'/a': /a: no such file" says it twice.
   const std::string prefix = std::string(object) + ": ";
   if (message.rfind(prefix, 0) == 0) message.erase(0, prefix.size());
   while (!message.empty() && message.back() == '.') message.pop_back();
   if (hint.empty()) {
-    fmt::print(stderr, "dfs: cannot {} {}: {}\n", action, quoted, message);
+    fmt::print(stderr, "dfs: cannot {}{}: {}\n", action, quoted, message);
   } else {
-    fmt::print(stderr, "dfs: cannot {} {}: {}. {}\n", action, quoted, message, hint);
+    fmt::print(stderr, "dfs: cannot {}{}: {}. {}\n", action, quoted, message, hint);
   }
 }
 
@@ -206,6 +213,7 @@ bool NamesDirectory(std::string_view typed) {
 
 std::string BaseName(std::string_view path) {
   while (path.size() > 1 && path.back() == '/') path.remove_suffix(1);
+  if (path == "/") return "/";
   const size_t slash = path.rfind('/');
   return std::string(slash == std::string_view::npos ? path : path.substr(slash + 1));
 }

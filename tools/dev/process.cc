@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/pidfd.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,6 +57,12 @@ bool ReadStat(int pid, Stat* out) {
   return number >= 22;
 }
 
+// glibc 2.36 declares these without extern "C".
+int PidfdOpen(int pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
+int PidfdSendSignal(int fd, int signal) {
+  return static_cast<int>(syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0));
+}
+
 void Reap(int pid) {
   waitpid(pid, nullptr, WNOHANG);
 }
@@ -98,13 +104,13 @@ ProcessState StateOf(ProcessId id) {
 
 Status SendSignal(ProcessId id, int signal) {
   if (id.pid <= 0) return Status(Code::kNotFound, "it is not running");
-  const int fd = pidfd_open(id.pid, 0);
+  const int fd = PidfdOpen(id.pid);
   if (fd < 0) return Status(Code::kNotFound, "it is not running");
   // The descriptor pins whoever has the pid now; only then is it compared with whom we mean.
   Status result;
   if (StateOf(id) == ProcessState::kGone) {
     result = Status(Code::kNotFound, "it is not running");
-  } else if (pidfd_send_signal(fd, signal, nullptr, 0) != 0) {
+  } else if (PidfdSendSignal(fd, signal) != 0) {
     result = Status::FromSystem(errno, "signal");
   }
   close(fd);
@@ -112,7 +118,7 @@ Status SendSignal(ProcessId id, int signal) {
 }
 
 bool WaitUntilGone(ProcessId id, int64_t timeout_ns) {
-  const int fd = id.pid > 0 ? pidfd_open(id.pid, 0) : -1;
+  const int fd = id.pid > 0 ? PidfdOpen(id.pid) : -1;
   if (fd < 0) return true;
   const int64_t until = SystemClock().BootNs() + timeout_ns;
   bool gone = false;

@@ -1,0 +1,83 @@
+// Service: cluster status. Answered by every member, about itself and what it knows.
+#include "common/base/codec.h"
+#include "namenode/service/handler_util.h"
+
+namespace dfs::nn {
+
+namespace {
+const char* StateName(NodeState state) {
+  switch (state) {
+    case NodeState::kLive:
+      return "live";
+    case NodeState::kStale:
+      return "stale";
+    case NodeState::kDead:
+      return "dead";
+  }
+  return "?";
+}
+}  // namespace
+
+idl::ClusterStatusReply Service::ClusterStatus() const {
+  idl::ClusterStatusReply reply;
+  reply.cluster_id = options_.cluster_id;
+  reply.node_id = Signed(options_.id.value);
+  reply.leader = replica_.is_leader();
+  reply.term = Signed(replica_.term());
+  reply.commit_index = Signed(replica_.commit_index());
+  reply.applied_index = Signed(replica_.applied_index());
+  reply.first_log_index = Signed(replica_.first_log_index());
+  reply.flushed_index = Signed(replica_.flushed_index());
+  AppendBigEndian64(&reply.state_hash, machine_.state_hash());
+  for (const MemberStatus& m : replica_.members()) {
+    idl::MemberStatus& out = reply.members.emplace_back();
+    out.node_id = Signed(m.id.value);
+    out.raft_address = m.raft_address;
+    out.client_address = m.client_address;
+    out.leader = m.is_leader;
+    out.reachable = m.reachable;
+    out.match_index = Signed(m.match_index);
+  }
+  int64_t now = executor_.clock().BootNs();
+  for (const auto& node : blocks_.registry().nodes()) {
+    idl::DatanodeStatus& out = reply.datanodes.emplace_back();
+    out.datanode = Signed(node->id.value);
+    out.address = node->tcp_address;
+    out.host_id = node->host_id;
+    out.rack = node->rack;
+    out.state = StateName(node->state);
+    out.capacity_bytes = Signed(node->capacity_bytes);
+    out.used_bytes = Signed(node->used_bytes);
+    out.available_bytes = Signed(node->available_bytes);
+    out.replicas = Signed(blocks_.map().replicas_of(node->index));
+    out.last_heartbeat_ms = (now - node->last_heartbeat_ns) / kMillisecond;
+    out.volumes = static_cast<int32_t>(node->volumes.size());
+    out.failed_volumes = node->failed_volumes;
+  }
+  if (auto usage = state_.TotalUsage()) {
+    reply.files = usage->files;
+    reply.directories = usage->directories;
+    reply.bytes = usage->bytes;
+  }
+  const Counters& counters = state_.counters();
+  reply.blocks = Signed(counters.blocks);
+  reply.sessions = Signed(counters.sessions);
+  BlockStats stats = blocks_.stats();
+  reply.under_replicated = Signed(stats.under_replicated);
+  reply.missing = Signed(stats.missing);
+  reply.corrupt_replicas = Signed(stats.corrupt_replicas);
+  reply.pending_replications = Signed(stats.pending_replications);
+  reply.pending_deletions = Signed(stats.pending_deletions);
+  reply.open_blocks = Signed(stats.open_blocks);
+  reply.safe_mode = stats.safe_mode;
+  reply.insecure = options_.insecure;
+  reply.leader_hint = replica_.leader_client_address();
+  ReplicaMetrics metrics = replica_.metrics();
+  reply.log_fsyncs = Signed(metrics.log.syncs);
+  reply.proposals = Signed(metrics.proposals);
+  reply.default_replication = static_cast<int32_t>(options_.name_space.default_replication);
+  reply.version = options_.version;
+  return reply;
+}
+
+}  // namespace dfs::nn

@@ -1,0 +1,335 @@
+// Service: requests in, replies out.
+#include "common/base/logging.h"
+#include "common/rpc/idl_call.h"
+#include "namenode/service/handler_util.h"
+
+namespace dfs::nn {
+
+namespace {
+/// Requests that wait for a new leader's first entry to be applied.
+constexpr size_t kMaxWaiting = 4096;
+
+bool IsDatanodeMethod(rpc::Method m) {
+  return m >= 100 && m < 120;
+}
+/// Answered from the state, after a read barrier.
+bool IsRead(rpc::Method m) {
+  switch (m) {
+    case idl::kStat:
+    case idl::kListDirectory:
+    case idl::kGetXattr:
+    case idl::kListXattrs:
+    case idl::kStatFs:
+    case idl::kUsage:
+    case idl::kGetBlocks:
+    case idl::kOpenFile:  // may truncate as well; what it answers is read
+    case idl::kKeepAlive:
+    case idl::kCloseFile:
+    case idl::kReportBadReplica:
+      return true;
+    default:
+      return false;
+  }
+}
+}  // namespace
+
+Result<std::string> PayloadOf(Result<std::string> reply) {
+  if (!reply) return reply.error();
+  Result<CommandReply> decoded = DecodeReply(*reply);
+  if (!decoded) return decoded.error();
+  if (decoded->code != Code::kOk) return decoded->status();
+  return std::move(decoded->payload);
+}
+
+Service::Service(const Parts& parts)
+    : options_(parts.options),
+      executor_(parts.executor),
+      replica_(parts.replica),
+      machine_(parts.machine),
+      state_(parts.machine.reader()),
+      blocks_(parts.blocks),
+      sessions_(parts.sessions),
+      token_key_(parts.token_key) {}
+
+Service::~Service() {
+  Stop();
+}
+
+void Service::Stop() {
+  alive_.reset();
+  if (waiting_timer_ != 0) executor_.Cancel(waiting_timer_);
+  waiting_timer_ = 0;
+  std::deque<Waiting> waiting;
+  waiting.swap(waiting_);
+  for (Waiting& w : waiting) w.responder->Fail(Status(Code::kUnavailable, "the namenode stops"));
+}
+
+void Service::HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
+                            rpc::ResponderPtr responder) {
+  if (responder == nullptr) return;  // nothing here is one-way
+  if (IsDatanodeMethod(method)) {
+    RunDatanode(method, request, context, std::move(responder));
+    return;
+  }
+  if (method == idl::kClusterStatus) {
+    Send(*responder, ClusterStatus());
+    return;
+  }
+  Run(method, request, PeerInfo::Of(*context.peer), std::move(responder));
+}
+
+void Service::HandleDisconnect(rpc::RpcPeer& peer, const Status&) {
+  if (peer.user_state != nullptr) {
+    blocks_.OnDisconnect(*std::static_pointer_cast<DatanodeId>(peer.user_state));
+  }
+  if (on_disconnect) on_disconnect(peer);
+}
+
+void Service::Run(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+                  rpc::ResponderPtr responder) {
+  if (!replica_.is_leader()) {
+    if (replica_.core().is_leader()) {
+      WaitForLeadership({method, request, peer, std::move(responder),
+                         executor_.clock().BootNs() + options_.leadership_wait_ns});
+    } else {
+      responder->Fail(replica_.NotLeader());
+    }
+    return;
+  }
+  if (!IsRead(method)) {
+    RunChange(method, request, peer, std::move(responder));
+    return;
+  }
+  if (replica_.HasLease()) {
+    RunRead(method, request, peer, std::move(responder));
+    return;
+  }
+  // No lease just now (or read_mode=readindex): a quorum round first.
+  replica_.ReadBarrier([this, alive = std::weak_ptr<char>(alive_), method, request, peer,
+                        r = std::move(responder)](Status status) mutable {
+    if (alive.expired()) return;
+    if (!status.ok()) {
+      r->Fail(replica_.is_leader() ? status : replica_.NotLeader());
+    } else {
+      RunRead(method, request, peer, std::move(r));
+    }
+  });
+}
+
+void Service::RunRead(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+                      rpc::ResponderPtr responder) {
+  switch (method) {
+    case idl::kStat:
+      return Read(request, peer, std::move(responder), &Service::Stat);
+    case idl::kListDirectory:
+      return Read(request, peer, std::move(responder), &Service::ListDirectory);
+    case idl::kGetXattr:
+      return Read(request, peer, std::move(responder), &Service::GetXattr);
+    case idl::kListXattrs:
+      return Read(request, peer, std::move(responder), &Service::ListXattrs);
+    case idl::kStatFs:
+      return Read(request, peer, std::move(responder), &Service::StatFs);
+    case idl::kUsage:
+      return Read(request, peer, std::move(responder), &Service::GetUsage);
+    case idl::kGetBlocks:
+      return Read(request, peer, std::move(responder), &Service::GetBlocks);
+    case idl::kOpenFile:
+      return Change(request, peer, std::move(responder), &Service::OpenFile);
+    case idl::kKeepAlive:
+      return Read(request, peer, std::move(responder), &Service::KeepAlive);
+    case idl::kCloseFile:
+      return Read(request, peer, std::move(responder), &Service::CloseFile);
+    case idl::kReportBadReplica:
+      return Read(request, peer, std::move(responder), &Service::ReportBadReplica);
+    default:
+      responder->Fail(Status(Code::kInternal, "no such read"));
+      return;
+  }
+}
+
+void Service::RunChange(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+                        rpc::ResponderPtr responder) {
+  switch (method) {
+    case idl::kOpenSession:
+      return Change(request, peer, std::move(responder), &Service::OpenSession);
+    case idl::kResumeSession:
+      return Change(request, peer, std::move(responder), &Service::ResumeSession);
+    case idl::kCloseSession:
+      return Change(request, peer, std::move(responder), &Service::CloseSession);
+    case idl::kMkdir:
+      return Change(request, peer, std::move(responder), &Service::Mkdir);
+    case idl::kCreate:
+      return Change(request, peer, std::move(responder), &Service::Create);
+    case idl::kSymlink:
+      return Change(request, peer, std::move(responder), &Service::Symlink);
+    case idl::kLink:
+      return Change(request, peer, std::move(responder), &Service::Link);
+    case idl::kUnlink:
+      return Change(request, peer, std::move(responder), &Service::Unlink);
+    case idl::kRmdir:
+      return Change(request, peer, std::move(responder), &Service::Rmdir);
+    case idl::kRemoveTree:
+      return Change(request, peer, std::move(responder), &Service::RemoveTree);
+    case idl::kRename:
+      return Change(request, peer, std::move(responder), &Service::Rename);
+    case idl::kSetAttr:
+      return Change(request, peer, std::move(responder), &Service::SetAttr);
+    case idl::kSetXattr:
+      return Change(request, peer, std::move(responder), &Service::SetXattr);
+    case idl::kRemoveXattr:
+      return Change(request, peer, std::move(responder), &Service::RemoveXattr);
+    case idl::kOpenBlock:
+      return Change(request, peer, std::move(responder), &Service::OpenBlock);
+    case idl::kExcludeMembers:
+      return Change(request, peer, std::move(responder), &Service::ExcludeMembers);
+    case idl::kCloseBlock:
+      return Change(request, peer, std::move(responder), &Service::CloseBlock);
+    case idl::kCommitLength:
+      return Change(request, peer, std::move(responder), &Service::CommitLength);
+    case idl::kWriteInline:
+      return Change(request, peer, std::move(responder), &Service::WriteInline);
+    default:
+      responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(method)));
+      return;
+  }
+}
+
+template <class Req, class Rep>
+void Service::Read(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+                   Result<Rep> (Service::*handler)(const Req&, const PeerInfo&)) {
+  Req decoded;
+  if (!rpc::DecodeRequest(request, &decoded, responder)) return;
+  Result<Rep> reply = (this->*handler)(decoded, peer);
+  if (reply) {
+    Send(*responder, *reply);
+  } else {
+    responder->Fail(reply.error());
+  }
+}
+
+template <class Req>
+void Service::Change(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+                     Status (Service::*handler)(Req&, std::unique_ptr<Op>&)) {
+  Req decoded;
+  if (!rpc::DecodeRequest(request, &decoded, responder)) return;
+  auto op = std::make_unique<Op>();
+  op->responder = std::move(responder);
+  op->peer = peer;
+  Status status = (this->*handler)(decoded, op);
+  // A handler that fails leaves the op; one that proposed has taken it.
+  if (!status.ok() && op != nullptr && !Replay(*op)) op->responder->Fail(status);
+}
+
+Status Service::CheckSessionOwner(SessionId session, const PeerInfo& peer) {
+  if (!session.valid() || peer.trusted) return Status();
+  Result<Session> record = state_.GetSession(session);
+  if (!record) return record.error();
+  if (record->uid != OwnCredentials(peer).uid) {
+    return Status(Code::kNotPermitted, "the session belongs to another user");
+  }
+  return Status();
+}
+
+Status Service::Begin(const idl::OpId& id, const idl::Caller* caller, Op* op) {
+  CommandHeader& h = op->header;
+  h.session = SessionId(Unsigned(id.session));
+  h.incarnation = Unsigned(id.incarnation);
+  h.sequence = Unsigned(id.sequence);
+  h.first_outstanding = Unsigned(id.first_outstanding);
+  h.now_ns = executor_.clock().WallNs();
+  if (caller != nullptr) {
+    DFS_ASSIGN_OR_RETURN(h.caller, CredentialsOf(op->peer, *caller));
+  } else {
+    h.caller = OwnCredentials(op->peer);
+  }
+  return CheckSessionOwner(h.session, op->peer);
+}
+
+Status Service::Propose(std::unique_ptr<Op>& op, const CommandBody& body) {
+  std::string command = EncodeCommand(op->header, body);
+  replica_.Propose(std::move(command), [this, alive = std::weak_ptr<char>(alive_),
+                                        mine = std::move(op)](Result<std::string> reply) {
+    if (!alive.expired()) Answer(*mine, PayloadOf(std::move(reply)));
+  });
+  return Status();
+}
+
+void Service::Answer(Op& op, Result<std::string> payload) {
+  if (!payload) {
+    op.responder->Fail(payload.error());
+    return;
+  }
+  Result<Buffer> reply = op.finish(*payload);
+  if (reply) {
+    op.responder->Send(std::move(*reply), replica_.applied_index());
+  } else {
+    op.responder->Fail(reply.error());
+  }
+}
+
+bool Service::Replay(Op& op) {
+  const CommandHeader& h = op.header;
+  if (!h.session.valid() || !op.finish) return false;
+  auto stored = state_.FindReply(h.session, h.incarnation, h.sequence);
+  if (!stored || !stored->has_value()) return false;
+  Answer(op, PayloadOf(std::move(**stored)));
+  return true;
+}
+
+Service::Finish Service::AttrFinish() {
+  return [](std::string_view payload) -> Result<Buffer> {
+    DFS_ASSIGN_OR_RETURN(AttrResult result, DecodeResult<AttrResult>(payload));
+    idl::AttrReply reply;
+    ToIdl(result.attr, &reply.attr);
+    return idl::Encode(reply);
+  };
+}
+
+Service::Finish Service::EmptyFinish() {
+  return [](std::string_view) -> Result<Buffer> { return idl::Encode(idl::Empty()); };
+}
+
+void Service::WaitForLeadership(Waiting waiting) {
+  if (waiting_.size() >= kMaxWaiting) {
+    waiting.responder->Fail(
+        Status(Code::kOverloaded, "a new leader takes over").WithRetryAfter(100));
+    return;
+  }
+  waiting_.push_back(std::move(waiting));
+  if (waiting_timer_ == 0) {
+    waiting_timer_ = executor_.RunAfter(options_.leadership_wait_ns, [this] {
+      waiting_timer_ = 0;
+      ExpireWaiting();
+    });
+  }
+}
+
+void Service::ExpireWaiting() {
+  int64_t now = executor_.clock().BootNs();
+  while (!waiting_.empty() && waiting_.front().deadline_ns <= now) {
+    Waiting w = std::move(waiting_.front());
+    waiting_.pop_front();
+    w.responder->Fail(
+        Status(Code::kUnavailable, "the new leader is not ready").WithRetryAfter(100));
+  }
+  if (!waiting_.empty()) {
+    waiting_timer_ = executor_.RunAfter(waiting_.front().deadline_ns - now, [this] {
+      waiting_timer_ = 0;
+      ExpireWaiting();
+    });
+  }
+}
+
+void Service::OnLeading(Term) {
+  std::deque<Waiting> waiting;
+  waiting.swap(waiting_);
+  for (Waiting& w : waiting) Run(w.method, w.request, w.peer, std::move(w.responder));
+}
+
+void Service::OnLeadershipLost(Term) {
+  std::deque<Waiting> waiting;
+  waiting.swap(waiting_);
+  for (Waiting& w : waiting) w.responder->Fail(replica_.NotLeader());
+}
+
+}  // namespace dfs::nn

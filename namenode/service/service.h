@@ -1,0 +1,184 @@
+// Service: the handlers of ClientService and DatanodeService. Thin: decode, bound, establish on whose behalf,
+// resolve, propose or read, encode. One class, its methods in files by theme:
+//   dispatch.cc            requests in, replies out, leadership and read barrier
+//   namespace_handlers.cc  names and attributes          file_handlers.cc   open, list blocks, inline
+//   block_handlers.cc      blocks for writing            session_handlers.cc
+//   datanode_handlers.cc   register, heartbeat, reports  admin_handlers.cc  cluster status
+//
+// Confined to the namenode's executor. Reads are answered on the leader only, inside the handler while the
+// leader lease holds.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+
+#include "common/base/random.h"
+#include "common/idl/idl_fwd.h"
+#include "common/rpc/peer.h"
+#include "namenode/blocks/block_manager.h"
+#include "namenode/replication/replica.h"
+#include "namenode/service/convert.h"
+#include "namenode/service/namenode.h"
+#include "namenode/sessions/session_manager.h"
+#include "namenode/state/commands.h"
+#include "namenode/state/reader.h"
+#include "namenode/state/state_machine.h"
+
+namespace dfs::nn {
+
+/// The payload of a command's reply, or the error it was answered with.
+Result<std::string> PayloadOf(Result<std::string> reply);
+
+class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
+ public:
+  struct Parts {
+    const NamenodeOptions& options;
+    Executor& executor;
+    Replica& replica;
+    StateMachine& machine;
+    BlockManager& blocks;
+    SessionManager& sessions;
+    std::string token_key;  // "" without a cluster key
+  };
+  explicit Service(const Parts& parts);
+  ~Service() override;
+
+  void HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
+                     rpc::ResponderPtr responder) override;
+  void HandleDisconnect(rpc::RpcPeer& peer, const Status& why) override;
+  /// Told of a peer's end after the handlers were.
+  std::function<void(rpc::RpcPeer&)> on_disconnect;
+
+  void OnLeading(Term term) override;
+  void OnLeadershipLost(Term term) override;
+  /// Answers what waits and drops the callbacks under way.
+  void Stop();
+
+ private:
+  /// Turns a reply's payload into the answer.
+  using Finish = UniqueFunction<Result<Buffer>(std::string_view payload)>;
+  /// A change under way: whose it is, whom to answer and how. A handler sets finish first; what it then finds
+  /// wrong does not matter if this very operation was applied already (Replay).
+  struct Op {
+    CommandHeader header;
+    rpc::ResponderPtr responder;
+    PeerInfo peer;
+    Finish finish;
+  };
+  struct Waiting {
+    rpc::Method method;
+    Buffer request;
+    PeerInfo peer;
+    rpc::ResponderPtr responder;
+    int64_t deadline_ns;
+  };
+
+  // dispatch.cc
+  void Run(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+           rpc::ResponderPtr responder);
+  void RunRead(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+               rpc::ResponderPtr responder);
+  void RunChange(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+                 rpc::ResponderPtr responder);
+  void WaitForLeadership(Waiting waiting);
+  void ExpireWaiting();
+  template <class Req, class Rep>
+  void Read(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+            Result<Rep> (Service::*handler)(const Req&, const PeerInfo&));
+  template <class Req>
+  void Change(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+              Status (Service::*handler)(Req&, std::unique_ptr<Op>&));
+  template <class Rep>
+  void Send(rpc::Responder& responder, const Rep& reply);
+  /// Fills the header of a change; not ok when the caller may not use the session.
+  Status Begin(const idl::OpId& id, const idl::Caller* caller, Op* op);
+  Status CheckSessionOwner(SessionId session, const PeerInfo& peer);
+  /// Takes the op; the answer follows when the command was applied.
+  Status Propose(std::unique_ptr<Op>& op, const CommandBody& body);
+  void Answer(Op& op, Result<std::string> payload);
+  /// Answers with the stored reply, if there is one.
+  bool Replay(Op& op);
+  Finish AttrFinish();
+  Finish EmptyFinish();
+
+  // namespace_handlers.cc
+  Result<ResolvedPath> Resolve(const idl::Ref& ref, const Credentials& who, bool follow,
+                               bool allow_missing = false);
+  Result<Inode> ResolveInode(const idl::Ref& ref, const Credentials& who, bool follow);
+  std::vector<SessionId> OpenersOf(const ResolvedPath& path) const;
+  Result<idl::StatReply> Stat(const idl::StatRequest& request, const PeerInfo& peer);
+  Result<idl::ListDirectoryReply> ListDirectory(const idl::ListDirectoryRequest& request,
+                                                const PeerInfo& peer);
+  Result<idl::GetXattrReply> GetXattr(const idl::GetXattrRequest& request, const PeerInfo& peer);
+  Result<idl::ListXattrsReply> ListXattrs(const idl::ListXattrsRequest& request,
+                                          const PeerInfo& peer);
+  Result<idl::StatFsReply> StatFs(const idl::StatFsRequest& request, const PeerInfo& peer);
+  Result<idl::UsageReply> GetUsage(const idl::UsageRequest& request, const PeerInfo& peer);
+  Status Mkdir(idl::MkdirRequest& request, std::unique_ptr<Op>& op);
+  Status Symlink(idl::SymlinkRequest& request, std::unique_ptr<Op>& op);
+  Status Link(idl::LinkRequest& request, std::unique_ptr<Op>& op);
+  Status Unlink(idl::UnlinkRequest& request, std::unique_ptr<Op>& op);
+  Status Rmdir(idl::RmdirRequest& request, std::unique_ptr<Op>& op);
+  Status RemoveTree(idl::RemoveTreeRequest& request, std::unique_ptr<Op>& op);
+  Status Rename(idl::RenameRequest& request, std::unique_ptr<Op>& op);
+  Status SetAttr(idl::SetAttrRequest& request, std::unique_ptr<Op>& op);
+  Status SetXattr(idl::SetXattrRequest& request, std::unique_ptr<Op>& op);
+  Status RemoveXattr(idl::RemoveXattrRequest& request, std::unique_ptr<Op>& op);
+
+  // file_handlers.cc
+  Status Create(idl::CreateRequest& request, std::unique_ptr<Op>& op);
+  Status WriteInline(idl::WriteInlineRequest& request, std::unique_ptr<Op>& op);
+  Status OpenFile(idl::OpenFileRequest& request, std::unique_ptr<Op>& op);
+  Result<idl::OpenFileReply> OpenReply(InodeId inode, const std::string& client_host);
+  Result<idl::Empty> CloseFile(const idl::CloseFileRequest& request, const PeerInfo& peer);
+  Result<idl::GetBlocksReply> GetBlocks(const idl::GetBlocksRequest& request, const PeerInfo& peer);
+  Status LocateSlots(const Inode& inode, uint64_t first, uint64_t last, size_t max,
+                     const std::string& client_host, std::vector<idl::LocatedBlock>* out,
+                     bool* open_for_write);
+
+  // block_handlers.cc
+  Status OpenBlock(idl::OpenBlockRequest& request, std::unique_ptr<Op>& op);
+  Result<std::vector<DatanodeId>> ChooseMembers(const idl::OpenBlockRequest& request,
+                                                SessionId session, const Inode& inode);
+  Status ExcludeMembers(idl::ExcludeMembersRequest& request, std::unique_ptr<Op>& op);
+  Status CloseBlock(idl::CloseBlockRequest& request, std::unique_ptr<Op>& op);
+  Status CommitLength(idl::CommitLengthRequest& request, std::unique_ptr<Op>& op);
+  Result<idl::Empty> ReportBadReplica(const idl::ReportBadReplicaRequest& request,
+                                      const PeerInfo& peer);
+  Finish WritableFinish(SessionId session);
+  std::string Token(BlockId block, Stamp stamp, bool write, SessionId session) const;
+
+  // session_handlers.cc
+  Status OpenSession(idl::OpenSessionRequest& request, std::unique_ptr<Op>& op);
+  Status ResumeSession(idl::ResumeSessionRequest& request, std::unique_ptr<Op>& op);
+  Status CloseSession(idl::CloseSessionRequest& request, std::unique_ptr<Op>& op);
+  Result<idl::KeepAliveReply> KeepAlive(const idl::KeepAliveRequest& request, const PeerInfo& peer);
+  Finish SessionFinish();
+
+  // datanode_handlers.cc
+  void RunDatanode(rpc::Method method, const Buffer& request, const rpc::CallContext& context,
+                   rpc::ResponderPtr responder);
+  Result<idl::RegisterDatanodeReply> Register(const idl::RegisterDatanodeRequest& request,
+                                              const rpc::CallContext& context);
+  void Heartbeat(const idl::HeartbeatRequest& request, rpc::ResponderPtr responder);
+  Result<idl::BlockReportReply> BlockReport(const idl::BlockReportRequest& request);
+  Result<idl::Empty> IncrementalReport(const idl::IncrementalReportRequest& request);
+
+  // admin_handlers.cc
+  idl::ClusterStatusReply ClusterStatus() const;
+
+  const NamenodeOptions& options_;
+  Executor& executor_;
+  Replica& replica_;
+  StateMachine& machine_;
+  StateReader& state_;
+  BlockManager& blocks_;
+  SessionManager& sessions_;
+  const std::string token_key_;
+  std::deque<Waiting> waiting_;
+  Executor::TimerId waiting_timer_ = 0;
+  std::shared_ptr<char> alive_ = std::make_shared<char>();
+};
+
+}  // namespace dfs::nn
