@@ -375,6 +375,7 @@ Ready Raft::TakeReady(int64_t now_ns) {
 }
 
 Status Raft::TakeCommitted(size_t max_entries, size_t max_bytes, std::vector<Entry>* out) {
+  if (install_) return Status();  // they follow the snapshot that has yet to be installed
   return log_.TakeCommitted(max_entries, max_bytes, out);
 }
 

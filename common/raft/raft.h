@@ -131,7 +131,7 @@ class Raft {
   bool HasReady() const;
   Ready TakeReady(int64_t now_ns);
   /// Committed entries in order, each once; empty when there are none.
-  bool HasCommitted() const { return log_.HasUnapplied(); }
+  bool HasCommitted() const { return !install_ && log_.HasUnapplied(); }
   Status TakeCommitted(size_t max_entries, size_t max_bytes, std::vector<Entry>* out);
   /// When Tick must be called at the latest.
   int64_t NextDeadlineNs() const;

@@ -13,6 +13,8 @@ namespace {
 constexpr uint32_t kHelloVersion = 1;
 constexpr int64_t kHelloTimeoutNs = 2 * kSecond;
 constexpr size_t kMaxIncoming = 64;
+constexpr int64_t kCheckIntervalNs = 1 * kSecond;
+constexpr int kMaxDownChecks = 2;  // then an attempt to connect is given up for a new one
 
 struct HelloFields {
   NodeId node_id;
@@ -60,7 +62,47 @@ Status PeerLinks::Listen(const rpc::Address& address) {
   });
   if (!listener) return listener.error().WithContext("listening for Raft on " + address.ToString());
   listener_ = std::move(*listener);
+  network_.executor().Post([this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.lock()) CheckLinks();
+  });
   return Status();
+}
+
+/// Connections die without a word, and attempts to connect hang while a network is cut: neither may keep a
+/// member away longer than a few seconds.
+void PeerLinks::CheckLinks() {
+  network_.executor().RunAfter(kCheckIntervalNs, [this, alive = std::weak_ptr<bool>(alive_)] {
+    if (alive.lock()) CheckLinks();
+  });
+  for (auto& [id, link] : links_) {
+    if (!established(id)) {
+      if (++link.down_checks <= kMaxDownChecks) continue;
+      link.down_checks = 0;
+      link.channel->Reset();
+      continue;
+    }
+    link.down_checks = 0;
+    if (std::exchange(link.checking, true)) continue;
+    link.peer->Call(idl::kRaftHello, Hello(), kHelloTimeoutNs,
+                    [this, alive = std::weak_ptr<bool>(alive_), member = id,
+                     peer = std::weak_ptr<rpc::RpcPeer>(link.peer)](Result<rpc::Reply> reply) {
+                      auto strong = peer.lock();
+                      if (!alive.lock() || !strong) return;
+                      Link& checked = links_[member];
+                      if (checked.peer != strong) return;
+                      checked.checking = false;
+                      if (!reply && reply.error().Is(Code::kTimedOut)) Drop(&checked);
+                    });
+  }
+}
+
+void PeerLinks::Drop(Link* link) {
+  if (link->peer == nullptr) return;
+  LogDebug("Raft link to namenode {} is down", link->id.value);
+  std::shared_ptr<rpc::RpcPeer> keep = std::exchange(link->peer, nullptr);
+  link->checking = false;
+  link->channel->Reset();
+  handler_->OnPeerDown(link->id);
 }
 
 const rpc::Address& PeerLinks::address() const {
@@ -192,8 +234,8 @@ void PeerLinks::HandleHello(const Buffer& request, rpc::RpcPeer& peer, rpc::Resp
 void PeerLinks::HandleDisconnect(rpc::RpcPeer& peer, const Status&) {
   for (auto& [id, link] : links_) {
     if (link.peer.get() != &peer) continue;
-    std::shared_ptr<rpc::RpcPeer> keep = std::move(link.peer);
-    link.peer = nullptr;
+    std::shared_ptr<rpc::RpcPeer> keep = std::exchange(link.peer, nullptr);
+    link.checking = false;
     LogDebug("Raft link to namenode {} is down", id.value);
     return handler_->OnPeerDown(id);
   }

@@ -48,6 +48,8 @@ class PeerLinks final : private rpc::RequestHandler {
     NodeId id;
     std::unique_ptr<rpc::Channel> channel;
     std::shared_ptr<rpc::RpcPeer> peer;  // null until the hello was answered
+    bool checking = false;               // a further hello is under way, to see whether it lives
+    int down_checks = 0;                 // in a row
   };
 
   void HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
@@ -56,6 +58,8 @@ class PeerLinks final : private rpc::RequestHandler {
   void OnConnected(NodeId member, rpc::RpcPeer& peer);
   void OnHelloReply(NodeId member, const std::shared_ptr<rpc::RpcPeer>& peer,
                     const Result<rpc::Reply>& reply);
+  void CheckLinks();
+  void Drop(Link* link);
   void HandleHello(const Buffer& request, rpc::RpcPeer& peer, rpc::Responder& responder);
   Buffer Hello() const;
 

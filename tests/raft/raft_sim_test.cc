@@ -16,8 +16,10 @@ uint64_t Seeds() {
   if (text != nullptr) return std::strtoull(text, nullptr, 10);
 #ifdef DFS_SANITIZED
   return 40;
+#elif defined(__OPTIMIZE__)
+  return 1000;
 #else
-  return 300;
+  return 100;
 #endif
 }
 
