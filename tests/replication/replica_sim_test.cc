@@ -257,7 +257,7 @@ TEST_F(ReplicaSimTest, AFailedSyncStopsTheMember) {
   size_t leader = group.Leader();
   FaultEnv::Fault fault;
   fault.op = FaultEnv::Op::kSync;
-  fault.matches = [](const std::string& path) { return path.find(".log") != std::string::npos; };
+  fault.matches = [](const std::string& path) { return path.find("/raft/") != std::string::npos; };
   group.at(leader).env->AddFault(std::move(fault));
   group.Propose(leader, "b");
   ASSERT_TRUE(group.RunUntil([&] { return !group.at(leader).fatal.ok(); }, kSecond));
