@@ -37,6 +37,8 @@ struct DatanodeOptions {
   rpc::Address listen_block;
   std::optional<rpc::Address> listen_block_unix;
   std::vector<rpc::Address> namenodes;
+  /// Told to namenodes instead of the bound host; "" when the bound one can be reached.
+  std::string advertise_host;
   std::string rack = "/default";
   std::string host_id;
   /// The id to format empty volumes with when no volume has one yet; 0: from the seed.

@@ -76,6 +76,10 @@ uint64_t ChainMember::sync_wanted() const {
   return wanted;
 }
 
+bool ChainMember::sync_under_way() const {
+  return std::any_of(unacked_.begin(), unacked_.end(), [](const Entry& e) { return e.sync; });
+}
+
 std::optional<ChainMember::Ack> ChainMember::TakeAck() {
   if (failed_) {
     if (failure_taken_) return std::nullopt;

@@ -52,6 +52,8 @@ class ChainMember {
 
   /// The highest stored seq that wants an fsync it has not had; 0: none.
   uint64_t sync_wanted() const;
+  /// A SYNC packet is unacknowledged: somebody may be waiting for a disk.
+  bool sync_under_way() const;
   /// What to send upstream now, if anything. After an error nothing follows.
   std::optional<Ack> TakeAck();
 

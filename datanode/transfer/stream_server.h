@@ -31,6 +31,8 @@ struct StreamContext {
   /// A member waits so long for the next one, and a bit more for each member behind that.
   int64_t next_ack_timeout_ns = 3500 * kMillisecond;
   int64_t next_ack_timeout_step_ns = 500 * kMillisecond;
+  /// And so much longer while a SYNC packet is under way (a writer waits 30 s then).
+  int64_t sync_ack_extra_ns = 20 * kSecond;
 
   StreamContext(BlockStore& s, const Clock& c) : store(s), clock(c) {}
 };

@@ -37,6 +37,7 @@ void WriteStream::Open(const idl::OpenWriteStreamRequest& request) {
   if (!request.rest_of_chain.empty()) {
     config.next = DatanodeId(static_cast<uint64_t>(request.rest_of_chain[0].datanode));
   }
+  stamp_ = config.stamp.value;
   chain_ = std::make_unique<ChainMember>(config);
   if (Status opened = OpenReplica(request); !opened) {
     LogWarning("block {}: cannot be opened for writing: {}", request.block, opened.ToString());
@@ -270,16 +271,7 @@ void WriteStream::Pump() {
   if (state_ == State::kDone) return;
   // A copy is acknowledged when it is on disk and in its place, whatever the flags said.
   if (is_copy_ && last_stored_ && !finalized_ && !chain_->failed()) return;
-  if (auto ack = chain_->TakeAck()) {
-    wire::PacketHeader header;
-    header.kind = wire::PacketKind::kAck;
-    header.seq = ack->seq;
-    header.length = ack->length;
-    header.code = ack->code;
-    header.detail = ack->at_fault.value;
-    if (ack->code == Code::kOk) open_.replica->SetVisibleLength(ack->length);
-    if (io_) io_->SendPacket(stream_, wire::BuildPacket(header, std::string_view(), Buffer()));
-  }
+  if (auto ack = chain_->TakeAck()) SendAck(*ack);
   if (chain_->failed()) {
     // The ack has named the member at fault; a writer that still waits for the open hears of it too.
     if (io_ && !replied_) {
@@ -289,6 +281,19 @@ void WriteStream::Pump() {
     return End(false);
   }
   if (chain_->finished()) return End(true);
+}
+
+void WriteStream::SendAck(const ChainMember::Ack& ack) {
+  if (ack.code == Code::kOk) open_.replica->SetVisibleLength(ack.length);
+  if (!io_) return;
+  wire::PacketHeader header;
+  header.kind = wire::PacketKind::kAck;
+  header.seq = ack.seq;
+  header.stamp = stamp_;
+  header.length = ack.length;
+  header.code = ack.code;
+  header.detail = ack.at_fault.value;
+  io_->SendPacket(stream_, wire::BuildPacket(header, std::string_view(), Buffer()));
 }
 
 // ---- The next member's silence ------------------------------------------------------------------
@@ -307,7 +312,9 @@ void WriteStream::ArmNextTimer() {
 void WriteStream::CheckNext() {
   if (state_ != State::kOpen) return;
   const bool owes = !replied_ || chain_->awaited_from_next() > 0;
-  const bool late = owes && context_.clock.BootNs() - next_progress_ns_ > next_timeout_ns_;
+  const int64_t patience =
+      next_timeout_ns_ + (chain_->sync_under_way() ? context_.sync_ack_extra_ns : 0);
+  const bool late = owes && context_.clock.BootNs() - next_progress_ns_ > patience;
   if (late && next_warned_) {
     LogWarning("chain: next member {} has not answered for {} ms", next_name_,
                (context_.clock.BootNs() - next_progress_ns_) / kMillisecond);
@@ -324,13 +331,7 @@ void WriteStream::Fail(const Status& why) {
   chain_->OnLocalError(why);
   if (io_ && !replied_) {
     replied_ = true;
-    if (auto ack = chain_->TakeAck()) {
-      wire::PacketHeader header;
-      header.kind = wire::PacketKind::kAck;
-      header.code = ack->code;
-      header.detail = ack->at_fault.value;
-      io_->SendPacket(stream_, wire::BuildPacket(header, std::string_view(), Buffer()));
-    }
+    if (auto ack = chain_->TakeAck()) SendAck(*ack);
     io_->ReplyError(stream_, why);
     return End(false);
   }

@@ -37,6 +37,7 @@ class WriteStream : public Stream, public std::enable_shared_from_this<WriteStre
   void ScheduleSync();
   void SyncNow();
   void Pump();
+  void SendAck(const ChainMember::Ack& ack);
   void ArmNextTimer();
   void CheckNext();
   void Fail(const Status& why);
@@ -45,6 +46,7 @@ class WriteStream : public Stream, public std::enable_shared_from_this<WriteStre
   StreamContext& context_;
   StreamIo* io_;  // null once aborted
   const uint64_t stream_;
+  uint64_t stamp_ = 0;
   State state_ = State::kOpening;
   OpenedReplica open_;
   bool is_copy_ = false;
