@@ -14,6 +14,11 @@ namespace dfs::rpc {
 
 namespace {
 
+#ifdef DFS_SANITIZED
+constexpr bool kPooling = false;  // the sanitizers are to see every use after free
+#else
+constexpr bool kPooling = true;
+#endif
 constexpr size_t kSmallestPooled = 32u << 10;
 constexpr size_t kLargestPooled = 4u << 20;
 constexpr size_t kMaxCachedBytes = 32u << 20;
@@ -61,8 +66,7 @@ std::atomic<size_t> g_receiving_bytes{0};
 }  // namespace
 
 std::shared_ptr<char> AllocatePayload(size_t size) {
-#ifndef DFS_SANITIZED  // the sanitizers are to see every use after free
-  if (size >= kSmallestPooled && size <= kLargestPooled) {
+  if (kPooling && size >= kSmallestPooled && size <= kLargestPooled) {
     size_t size_class = ClassOf(size);
     char* memory = SharedPool().Get(size_class);
     if (memory == nullptr) memory = static_cast<char*>(std::malloc(size_class));
@@ -71,7 +75,6 @@ std::shared_ptr<char> AllocatePayload(size_t size) {
       if (!SharedPool().Put(p, size_class)) std::free(p);
     });
   }
-#endif
   std::shared_ptr<char[]> plain = std::make_shared_for_overwrite<char[]>(size);
   char* data = plain.get();
   return std::shared_ptr<char>(std::move(plain), data);
