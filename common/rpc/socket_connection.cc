@@ -299,7 +299,9 @@ void SocketCore::Send(const FrameHeader& header, std::span<const Buffer> parts) 
   } else {
     out_.AddFrame(header, parts);
   }
-  if (out_.bytes() - before >= kWriteAtOnce && !write_blocked_) {
+  // Packets: a chain member forwards before it stores, which may block in this very callback.
+  bool at_once = header.type == FrameType::kPacket || out_.bytes() - before >= kWriteAtOnce;
+  if (at_once && !write_blocked_) {
     Status status = out_.WriteTo(fd_);
     write_progress_ = true;
     if (!status.ok()) FailLater(Status(Code::kClosed, status.message()));
