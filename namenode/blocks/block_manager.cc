@@ -60,6 +60,7 @@ void BlockManager::OnLeading(Term term) {
   shard_from_ = 0;
   // Every node is to say again what it has: what an earlier leader ordered may still have been under way.
   for (const auto& node : registry_.nodes()) node->report_asked_ns = 0;
+  LeaveSafeModeWhenDue();  // a new cluster has nothing to wait for
   Kick();
 }
 
@@ -104,6 +105,7 @@ void BlockManager::Work() {
   // Recovery serves writers: safe mode does not hold it up.
   TickRecoveries();
   StartRecoveries();
+  LeaveSafeModeWhenDue();
   if (SafeMode()) return;
   StartCopies();
   DeleteObsolete();
@@ -112,6 +114,7 @@ void BlockManager::Work() {
 }
 
 bool BlockManager::SafeMode() const {
+  if (safe_mode_left_) return false;
   SafeModeInput in;
   in.since_start_ns = Now() - started_ns_;
   in.dead_after_ns = options_.dead_after_ns;
@@ -123,6 +126,14 @@ bool BlockManager::SafeMode() const {
     in.live_nodes_reported += node->reported ? 1 : 0;
   }
   return InSafeMode(in);
+}
+
+void BlockManager::LeaveSafeModeWhenDue() {
+  // Only a leader knows how many blocks there are.
+  if (safe_mode_left_ || term_ == 0 || SafeMode()) return;
+  safe_mode_left_ = true;
+  LogInfo("leaving safe mode: {} blocks, {} with a replica", state_.counters().blocks,
+          map_.blocks());
 }
 
 void BlockManager::LoadOpenBlocks() {

@@ -192,6 +192,7 @@ class BlockManager {
   void ScanSome();
   void PurgeDeadNodes();
   bool SafeMode() const;
+  void LeaveSafeModeWhenDue();
   void StartCopies();
   void OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, const Status& status);
   void DropCopy(const ReplicationQueue::Copy& copy);
@@ -230,6 +231,7 @@ class BlockManager {
   int64_t started_ns_ = 0;
   Term term_ = 0;  // while leading, else 0
   bool running_ = false;
+  bool safe_mode_left_ = false;  // in this process, for good
 
   // The leader's work. Cleared when leadership is lost.
   ReplicationQueue queue_;

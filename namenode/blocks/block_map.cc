@@ -176,26 +176,31 @@ bool BlockMap::Remove(BlockId block, NodeIndex node) {
   return true;
 }
 
-bool BlockMap::Find(BlockId block, NodeIndex node, BlockReplica* replica) const {
+uint64_t BlockMap::FindWord(BlockId block, NodeIndex node) const {
   uint64_t hash = Hash(block);
   const Entry* e = Lookup(ShardOf(hash), hash, block);
-  if (e == nullptr) return false;
+  if (e == nullptr) return 0;
   for (uint64_t w : e->words) {
-    if (w != 0 && NodeOf(w) == node) {
-      *replica = Unpack(w);
-      return true;
-    }
+    if (w != 0 && NodeOf(w) == node) return w;
   }
-  if (overflow_.empty()) return false;
+  if (overflow_.empty()) return 0;
   auto it = overflow_.find(block.value);
-  if (it == overflow_.end()) return false;
+  if (it == overflow_.end()) return 0;
   for (uint64_t w : it->second) {
-    if (NodeOf(w) == node) {
-      *replica = Unpack(w);
-      return true;
-    }
+    if (NodeOf(w) == node) return w;
   }
-  return false;
+  return 0;
+}
+
+bool BlockMap::Find(BlockId block, NodeIndex node, BlockReplica* replica) const {
+  uint64_t word = FindWord(block, node);
+  if (word != 0) *replica = Unpack(word);
+  return word != 0;
+}
+
+bool BlockMap::Confirmed(BlockId block, NodeIndex node) const {
+  uint64_t word = FindWord(block, node);
+  return word != 0 && (word & kUnconfirmed) == 0;
 }
 
 void BlockMap::Get(BlockId block, std::vector<BlockReplica>* out) const {

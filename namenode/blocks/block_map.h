@@ -57,6 +57,8 @@ class BlockMap {
 
   /// A full report of the node begins: what Set does not confirm before FinishReport is gone.
   void BeginReport(NodeIndex node);
+  /// Known, and confirmed since the node's last BeginReport.
+  bool Confirmed(BlockId block, NodeIndex node) const;
   /// Removes the node's unconfirmed replicas and names them. Returns how many.
   size_t FinishReport(NodeIndex node, const std::function<void(BlockId)>& removed);
 
@@ -91,6 +93,8 @@ class BlockMap {
   static Entry* Insert(Shard& shard, uint64_t hash, uint64_t block);
   static void Grow(Shard& shard);
   void Erase(Shard& shard, Entry* entry);
+  /// 0: none.
+  uint64_t FindWord(BlockId block, NodeIndex node) const;
   void RemoveWord(Shard& shard, Entry* entry, NodeIndex node);
   void Count(NodeIndex node, int change);
 

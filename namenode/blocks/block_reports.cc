@@ -83,6 +83,7 @@ Result<bool> BlockManager::FullReport(DatanodeId datanode, uint64_t report_id, i
     node->report_id = report_id;
     node->next_page = 0;
     node->replicas_before_report = map_.replicas_of(node->index);
+    node->deleted_in_report.clear();
     map_.BeginReport(node->index);
   } else if (node->report_id != report_id || node->next_page != page) {
     node->report_id = 0;
@@ -120,6 +121,7 @@ void BlockManager::FinishFullReport(Datanode& node) {
   node.reported_term = term_;
   node.need_report = false;
   node.report_id = 0;
+  node.deleted_in_report.clear();
   node.report_asked_ns = 0;
   LogInfo("datanode {:016x} reported {} replicas ({} gone since)", node.id.value,
           map_.replicas_of(node.index), gone.size());
@@ -134,9 +136,13 @@ Status BlockManager::IncrementalReport(DatanodeId datanode,
   if (node == nullptr || node->state == NodeState::kDead) {
     return Status(Code::kNotFound, "not registered here");
   }
-  for (const ReportedReplica& replica : received) TakeReplica(*node, replica, false);
+  for (const ReportedReplica& replica : received) {
+    node->deleted_in_report.erase(replica.block);
+    TakeReplica(*node, replica, false);
+  }
   for (const ReportedReplica& replica : deleted) {
     doomed_.erase({replica.block, node->index});
+    if (node->report_id != 0) node->deleted_in_report.insert(replica.block);
     BlockReplica known;
     // An older copy that made room for a newer one is not news about the newer one.
     if (map_.Find(replica.block, node->index, &known) && known.stamp <= replica.stamp) {
@@ -168,6 +174,14 @@ void BlockManager::TakeReplica(Datanode& node, const ReportedReplica& r, bool fu
   BlockReplica replica{node.index, r.state, false, r.stamp};
   BlockReplica known;
   bool is_known = map_.Find(r.block, node.index, &known);
+  if (full_report) {
+    // A full report is as old as its first page. What was heard since then is newer.
+    if (node.deleted_in_report.contains(r.block)) return;
+    if (is_known && known.state == ReplicaState::kFinalized && known.stamp >= r.stamp &&
+        r.state != ReplicaState::kFinalized && map_.Confirmed(r.block, node.index)) {
+      return;
+    }
+  }
   if (is_known && known.stamp == r.stamp) replica.corrupt = known.corrupt;
   if (term_ == 0) {
     // A follower may lag behind what was committed: it keeps, and the next leader judges.

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "common/base/ids.h"
@@ -50,6 +51,8 @@ struct Datanode {
   uint64_t report_id = 0;       // of the report in progress, 0 when none
   int next_page = 0;
   size_t replicas_before_report = 0;
+  /// Deleted while the report was under way, which may still name them.
+  std::unordered_set<BlockId> deleted_in_report;
   // Copies and deletions under way, for bounds.
   int copies_out = 0;
   int copies_in = 0;

@@ -1,0 +1,632 @@
+// BlockManager on a real state machine, with datanodes that are played by the test.
+#include "namenode/blocks/block_manager.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "common/base/defects.h"
+#include "common/base/fault_env.h"
+#include "namenode/state/mem_store.h"
+#include "namenode/state/state_machine.h"
+#include "tests/sim/scheduler.h"
+
+namespace dfs::nn {
+namespace {
+
+constexpr uint64_t kBlockSize = 1 << 20;
+
+/// Applies commands to the state machine as a group of one would.
+class World : public BlockProposer, public StateObserver, public DatanodeCommander {
+ public:
+  explicit World(BlockManagerOptions options = Fast()) : node(scheduler.AddNode("nn")) {
+    auto opened = OpenMemStore(&env, "/state");
+    EXPECT_TRUE(opened.ok());
+    store = std::move(*opened);
+    machine = std::make_unique<StateMachine>(store.get());
+    EXPECT_TRUE(machine->Load().ok());
+    blocks = std::make_unique<BlockManager>(options, node.executor(), machine->reader(), *this,
+                                            *this, Random(7));
+    machine->SetObserver(this);
+    SetMetaCommand meta;
+    meta.feature_level = kSupportedFeatureLevel;
+    meta.cluster_id = "123e4567-e89b-12d3-a456-426614174000";
+    Must(meta);
+    node.Run([&] {
+      blocks->Start();
+      blocks->OnLeading(1);
+    });
+    session = DecodeResult<SessionResult>(Must([] {
+                OpenSessionCommand c;
+                c.secret = "secret";
+                c.nonce = 1;
+                return c;
+              }()))
+                  ->session;
+  }
+  ~World() override {
+    machine->SetObserver(nullptr);
+    node.Run([&] { blocks.reset(); });
+  }
+
+  static BlockManagerOptions Fast() {
+    BlockManagerOptions o;
+    o.stale_after_ns = 2 * kSecond;
+    o.dead_after_ns = 5 * kSecond;
+    o.deletion_delay_ns = 60 * kSecond;
+    return o;
+  }
+
+  /// On the namenode's executor.
+  template <class F>
+  void In(F f) {
+    if (node.executor().InExecutor()) {
+      f();
+    } else {
+      node.Run(f);
+    }
+  }
+
+  // ---- The replicated state
+  Result<std::string> Apply(CommandBody body, SessionId as = SessionId()) {
+    Result<std::string> out = std::string();
+    In([&] { out = ApplyHere(std::move(body), as); });
+    return out;
+  }
+  Result<std::string> ApplyHere(CommandBody body, SessionId as) {
+    CommandHeader header;
+    header.now_ns = 1'000'000 + scheduler.now_ns();
+    if (as.valid()) {
+      header.session = as;
+      header.incarnation = 1;
+      header.sequence = header.first_outstanding = ++sequence;
+    }
+    auto reply = machine->Apply(machine->applied_index() + 1, 1, EncodeCommand(header, body));
+    EXPECT_TRUE(reply.ok()) << reply.status().ToString();
+    EXPECT_TRUE(machine->Commit().ok());
+    auto decoded = DecodeReply(*reply);
+    if (decoded->code != Code::kOk) return decoded->status();
+    return decoded->payload;
+  }
+  std::string Must(CommandBody body, SessionId as = SessionId()) {
+    auto reply = Apply(std::move(body), as);
+    EXPECT_TRUE(reply.ok()) << reply.status().ToString();
+    return reply.ok() ? *reply : "";
+  }
+  OpenBlockResult OpenNew(const std::string& name, std::vector<DatanodeId> members,
+                          uint32_t replication = 3) {
+    CreateCommand create;
+    create.parent = kRootInode;
+    create.name = name;
+    create.replication = replication;
+    create.block_size = kBlockSize;
+    auto made = DecodeResult<CreateResult>(Must(create, session));
+    inode = made->attr.id;
+    OpenBlockCommand open;
+    open.inode = inode;
+    open.members = std::move(members);
+    return *DecodeResult<OpenBlockResult>(Must(open, session));
+  }
+  void Close(const OpenBlockResult& b, uint64_t length, std::vector<DatanodeId> members) {
+    CloseBlockCommand close;
+    close.inode = inode;
+    close.slot = b.slot;
+    close.block = b.block;
+    close.stamp = b.stamp;
+    close.length = length;
+    close.file_size = length;
+    close.members = members;
+    Must(close, session);
+    for (DatanodeId id : members) disks[id][b.block] = {b.stamp, length, ReplicaState::kFinalized};
+  }
+  OpenBlockResult Closed(const std::string& name, std::vector<DatanodeId> members,
+                         uint32_t replication = 3) {
+    OpenBlockResult b = OpenNew(name, members, replication);
+    Close(b, 1000, members);
+    return b;
+  }
+  BlockRecord Record(BlockId block) { return *machine->reader().GetBlock(block); }
+
+  // ---- Datanodes
+  struct Stored {
+    Stamp stamp;
+    uint64_t length = 0;
+    ReplicaState state = ReplicaState::kFinalized;
+  };
+  void Join(DatanodeId id, const std::string& rack = "/r") {
+    up.insert(id);
+    BlockManager::Registration r;
+    r.datanode = id;
+    r.tcp_address = "host:" + std::to_string(id.value);
+    r.host_id = "host-" + std::to_string(id.value);
+    r.rack = rack;
+    r.volumes = {{1, uint64_t{1} << 40, uint64_t{1} << 39, 0, false}};
+    In([&] { EXPECT_TRUE(blocks->Register(std::move(r)).ok()); });
+    Report(id);
+  }
+  void Report(DatanodeId id) {
+    std::vector<ReportedReplica> all;
+    for (const auto& [block, s] : disks[id]) all.push_back({id, block, s.stamp, s.length, s.state});
+    In([&] {
+      auto taken = blocks->FullReport(id, ++report_id, 0, true, all);
+      EXPECT_TRUE(taken.ok() && *taken);
+    });
+  }
+  void Run(int64_t ns) {
+    for (int64_t end = scheduler.now_ns() + ns; scheduler.now_ns() < end;) {
+      node.Run([&] {
+        for (DatanodeId id : up) {
+          auto beat =
+              blocks->Heartbeat(id, {{1, uint64_t{1} << 40, uint64_t{1} << 39, 0, false}}, 0, 1);
+          if (!beat.ok()) {
+            Join(id);
+          } else if (beat->need_report) {
+            Report(id);
+          }
+        }
+      });
+      scheduler.RunFor(std::min<int64_t>(500 * kMillisecond, end - scheduler.now_ns()));
+    }
+  }
+  std::vector<DatanodeId> Readable(BlockId block) {
+    std::vector<const Datanode*> nodes;
+    blocks->Locate(block, Record(block), "", &nodes, nullptr);
+    std::vector<DatanodeId> out;
+    for (const Datanode* n : nodes) out.push_back(n->id);
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+
+  // ---- BlockProposer
+  void Propose(CommandBody body, UniqueFunction<void(Result<std::string>)> done) override {
+    node.executor().Post([this, body = std::move(body), done = std::move(done)] {
+      done(fail_proposals > 0 ? (--fail_proposals, Result<std::string>(Code::kOverloaded, "full"))
+                              : Apply(body));
+    });
+  }
+  // ---- DatanodeCommander: done a little later, on the disks above
+  template <class F>
+  void Later(F f) {
+    node.executor().RunAfter(copy_ns, std::move(f));
+  }
+  void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
+            const Datanode& target, int64_t, Done done) override {
+    EXPECT_EQ(term, 1u);
+    copies.push_back({block, source.id, target.id});
+    ++running[source.id];
+    ++running[target.id];
+    most_running = std::max({most_running, running[source.id], running[target.id]});
+    Later(
+        [this, block, s = source.id, t = target.id, stamp = record.stamp, done = std::move(done)] {
+          --running[s];
+          --running[t];
+          if (!up.contains(s) || !up.contains(t)) return done(Status(Code::kUnavailable, "gone"));
+          EXPECT_EQ(disks[s][block].stamp, stamp);
+          disks[t][block] = disks[s][block];
+          done(Status());
+        });
+  }
+  void Delete(const Datanode& target, Term, std::vector<DeleteOrder> orders, Done done) override {
+    for (const DeleteOrder& o : orders) {
+      deletions.push_back({o.block, target.id});
+      if (disks[target.id][o.block].stamp <= o.stamp) disks[target.id].erase(o.block);
+    }
+    Later([done = std::move(done)] { done(Status()); });
+  }
+  void InitRecovery(const Datanode& to, Term, BlockId block, std::vector<Stamp>, Stamp stamp,
+                    UniqueFunction<void(Result<RecoveryAnswer>)> done) override {
+    Later([this, id = to.id, block, stamp, done = std::move(done)] {
+      if (!up.contains(id)) return done(Status(Code::kUnavailable, "gone"));
+      auto it = disks[id].find(block);
+      if (it == disks[id].end()) return done(RecoveryAnswer{});
+      fences[id] = stamp;
+      done(RecoveryAnswer{true, it->second.stamp, it->second.length, it->second.state});
+    });
+  }
+  void FinishRecovery(const Datanode& to, Term, BlockId block, Stamp stamp, uint64_t length,
+                      const Datanode* source,
+                      UniqueFunction<void(Result<uint64_t>)> done) override {
+    DatanodeId from = source == nullptr ? DatanodeId() : source->id;
+    Later([this, id = to.id, block, stamp, length, from, done = std::move(done)] {
+      if (!up.contains(id)) return done(Status(Code::kUnavailable, "gone"));
+      EXPECT_EQ(fences[id], stamp);
+      if (from.valid()) {
+        EXPECT_EQ(disks[from][block].stamp, stamp);
+      }
+      disks[id][block] = {stamp, length, ReplicaState::kFinalized};
+      done(length);
+    });
+  }
+  // ---- StateObserver
+  void OnBlockChanged(BlockId b, const BlockRecord& r) override {
+    if (blocks) blocks->OnBlockChanged(b, r);
+  }
+  void OnBlockRemoved(BlockId b) override {
+    if (blocks) blocks->OnBlockRemoved(b);
+  }
+
+  struct Order {
+    BlockId block;
+    DatanodeId from, to;
+  };
+  sim::SimScheduler scheduler{1};
+  sim::SimNode& node;
+  FaultEnv env;
+  std::unique_ptr<StateStore> store;
+  std::unique_ptr<StateMachine> machine;
+  std::unique_ptr<BlockManager> blocks;
+  SessionId session;
+  uint64_t sequence = 0;
+  InodeId inode;
+  std::map<DatanodeId, std::map<BlockId, Stored>> disks;
+  std::map<DatanodeId, Stamp> fences;
+  std::map<DatanodeId, int> running;
+  std::set<DatanodeId> up;
+  uint64_t report_id = 0;
+  int64_t copy_ns = 100 * kMillisecond;
+  int fail_proposals = 0;
+  int most_running = 0;
+  std::vector<Order> copies;
+  std::vector<std::pair<BlockId, DatanodeId>> deletions;
+};
+
+const DatanodeId A(11), B(12), C(13), D(14), E(15);
+
+TEST(BlockManager, AClosedBlockIsReadableAtOnceWhereItsCloseSays) {
+  World w;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  OpenBlockResult b = w.OpenNew("f", {A, B, C});
+  // Open: the members, tail first.
+  std::vector<const Datanode*> nodes;
+  w.blocks->Locate(b.block, w.Record(b.block), "", &nodes, nullptr);
+  ASSERT_EQ(nodes.size(), 3u);
+  EXPECT_EQ(nodes[0]->id, C);
+  w.Close(b, 1000, {A, C});
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, C}));
+}
+
+TEST(BlockManager, OnlyTheCurrentStampIsReadAndReopened) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  OpenBlockCommand open;
+  open.inode = w.inode;
+  open.expected_stamp = b.stamp;
+  open.members = {A, B};
+  OpenBlockResult again = *DecodeResult<OpenBlockResult>(w.Must(open, w.session));
+  w.Close(again, 1000, {A, B});
+  w.Run(kSecond);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
+  auto members = w.blocks->MembersToReopen(b.block, w.Record(b.block), "", {});
+  ASSERT_TRUE(members.ok());
+  EXPECT_EQ(members->size(), 2u);
+  auto one = w.blocks->MembersToReopen(b.block, w.Record(b.block), "", std::vector<DatanodeId>{A});
+  ASSERT_TRUE(one.ok());
+  EXPECT_EQ(*one, std::vector<DatanodeId>{B});
+  SetDefect(Defect::kStaleReplicaServed, true);
+  EXPECT_EQ(w.Readable(b.block).size(), 3u);
+  SetDefect(Defect::kStaleReplicaServed, false);
+}
+
+TEST(BlockManager, ADeadNodesBlocksAreCopiedFewestFirstAndBounded) {
+  World w;
+  for (DatanodeId id : {A, B, C, D, E}) w.Join(id);
+  std::vector<BlockId> all;
+  for (int n = 0; n < 30; ++n) all.push_back(w.Closed("f" + std::to_string(n), {A, B, C}).block);
+  BlockId rare = w.Closed("rare", {A, B}, 3).block;
+  w.Run(2 * kSecond);  // the rare one gets its third at once
+  EXPECT_EQ(w.Readable(rare).size(), 3u);
+  w.copies.clear();
+  w.up.erase(A);
+  w.up.erase(B);
+  w.Run(20 * kSecond);
+  EXPECT_EQ(w.blocks->stats().under_replicated, 0u);
+  for (BlockId block : all) EXPECT_EQ(w.Readable(block), (std::vector<DatanodeId>{C, D, E}));
+  EXPECT_LE(w.most_running, 2);
+}
+
+TEST(BlockManager, CopiesStopWhenTheNodeReturnsAndTheExcessIsTrimmedLater) {
+  World w;
+  w.copy_ns = 3 * kSecond;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  std::vector<BlockId> all;
+  for (int n = 0; n < 20; ++n) all.push_back(w.Closed("f" + std::to_string(n), {A, B, C}).block);
+  w.up.erase(A);
+  w.Run(7 * kSecond);
+  EXPECT_GT(w.blocks->stats().under_replicated, 0u);
+  w.up.insert(A);  // registers and reports
+  w.Run(2 * kSecond);
+  size_t begun = w.copies.size();
+  EXPECT_EQ(w.blocks->stats().under_replicated, 0u);
+  w.Run(5 * kSecond);
+  EXPECT_EQ(w.copies.size(), begun);  // what had begun ends, nothing more begins
+  EXPECT_TRUE(w.deletions.empty());
+  w.Run(20 * kSecond);
+  EXPECT_EQ(w.deletions.size(), begun);
+  for (BlockId block : all) EXPECT_EQ(w.Readable(block).size(), 3u);
+}
+
+TEST(BlockManager, ExcessIsKeptUntilEveryNodeReportedInThisTerm) {
+  World w;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  w.disks[D][b.block] = w.disks[A][b.block];
+  w.Report(D);
+  // A new term; C's heartbeats come, but its report does not.
+  w.node.Run([&] {
+    w.blocks->OnLeadershipLost();
+    w.blocks->OnLeading(2);
+  });
+  for (DatanodeId id : {A, B, D}) w.Report(id);
+  auto wait = [&] {
+    for (int n = 0; n < 60; ++n) {
+      for (DatanodeId id : {A, B, C, D}) (void)w.blocks->Heartbeat(id, {}, 0, 1);
+      w.scheduler.RunFor(500 * kMillisecond);
+    }
+  };
+  wait();
+  EXPECT_TRUE(w.deletions.empty());
+  w.Report(C);
+  wait();
+  EXPECT_EQ(w.deletions.size(), 1u);
+}
+
+TEST(BlockManager, ANodeThatReturnsEmptyIsALoss) {
+  World w;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  std::vector<BlockId> all;
+  for (int n = 0; n < 10; ++n) all.push_back(w.Closed("f" + std::to_string(n), {A, B, C}).block);
+  w.disks[A].clear();
+  w.Join(A);
+  w.Run(10 * kSecond);
+  EXPECT_TRUE(w.deletions.empty());
+  EXPECT_EQ(w.copies.size(), 10u);
+  for (BlockId block : all) EXPECT_EQ(w.Readable(block).size(), 3u);
+}
+
+TEST(BlockManager, DeletedBlocksGoAfterTheDelayAndUnknownOnesNever) {
+  World w;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  OpenBlockResult gone = w.Closed("gone", {A, B, C});
+  OpenBlockResult kept = w.Closed("kept", {A, B, C});
+  UnlinkCommand unlink;
+  unlink.parent = kRootInode;
+  unlink.name = "gone";
+  w.Must(unlink, w.session);
+  std::vector<Todo> todos = *w.machine->reader().ListTodo(10);
+  for (const Todo& todo : todos) {
+    ReclaimCommand reclaim;
+    reclaim.inode = todo.inode;
+    w.Must(reclaim);
+  }
+  ASSERT_TRUE(w.machine->reader().GetBlock(gone.block).error().Is(Code::kNotFound));
+  // From another life of the cluster: an id, and a stamp, that were never given out.
+  BlockId foreign(kept.block.value + 1000);
+  w.disks[D][foreign] = {Stamp(5), 10, ReplicaState::kFinalized};
+  w.Report(D);
+  w.Run(50 * kSecond);
+  EXPECT_TRUE(w.deletions.empty());
+  EXPECT_EQ(w.blocks->stats().pending_deletions, 1u);
+  // One that was away when it was deleted, and was heard of only now, is explained as well.
+  w.disks[D][gone.block] = {gone.stamp, 1000, ReplicaState::kFinalized};
+  w.Report(D);
+  w.Run(30 * kSecond);
+  ASSERT_EQ(w.deletions.size(), 4u);
+  for (const auto& [block, id] : w.deletions) EXPECT_EQ(block, gone.block);
+  EXPECT_TRUE(w.disks[D].contains(foreign));
+  EXPECT_TRUE(w.blocks->stats().alarm);
+  EXPECT_EQ(w.Readable(kept.block).size(), 3u);
+  EXPECT_EQ(w.blocks->stats().pending_deletions, 0u);
+}
+
+TEST(BlockManager, OutdatedReplicasGoOnlyOnceTheBlockHasItsReplicas) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  OpenBlockCommand open;
+  open.inode = w.inode;
+  open.expected_stamp = b.stamp;
+  open.members = {A, B};
+  OpenBlockResult again = *DecodeResult<OpenBlockResult>(w.Must(open, w.session));
+  w.Close(again, 1000, {A, B});
+  w.Run(9 * kSecond);
+  EXPECT_TRUE(w.deletions.empty());
+  w.Join(D);
+  w.Run(30 * kSecond);
+  // The copy went to D; only then was C's old replica dropped.
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B, D}));
+  ASSERT_EQ(w.deletions.size(), 1u);
+  EXPECT_EQ(w.deletions[0].second, C);
+}
+
+TEST(BlockManager, ACorruptReplicaIsReplacedAndTheLastOneKept) {
+  World w;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  w.In([&] { w.blocks->ReportBad(b.block, b.stamp, B, "checksum"); });
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, C}));
+  w.Run(30 * kSecond);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, C, D}));
+  ASSERT_EQ(w.deletions.size(), 1u);
+  EXPECT_EQ(w.deletions[0].second, B);
+  OpenBlockResult one = w.Closed("one", {A}, 1);
+  w.In([&] { w.blocks->ReportBad(one.block, one.stamp, A, "a lie"); });
+  EXPECT_EQ(w.Readable(one.block), std::vector<DatanodeId>{A});
+  // The datanode's own word counts, but there is nothing else to read.
+  w.node.Run([&] {
+    std::vector<ReportedReplica> bad = {{A, one.block, one.stamp, 1000, ReplicaState::kFinalized}};
+    EXPECT_TRUE(w.blocks->IncrementalReport(A, {}, {}, bad).ok());
+  });
+  w.Run(20 * kSecond);
+  EXPECT_EQ(w.Readable(one.block), std::vector<DatanodeId>{A});
+  EXPECT_EQ(w.deletions.size(), 1u);
+  EXPECT_EQ(w.blocks->stats().missing, 1u);
+}
+
+TEST(BlockManager, AnExpiredWritersBlockIsRecovered) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  OpenBlockResult b = w.OpenNew("f", {A, B, C});
+  w.disks[A][b.block] = {b.stamp, 5000, ReplicaState::kRbw};
+  w.disks[B][b.block] = {b.stamp, 4000, ReplicaState::kRbw};
+  w.disks[C][b.block] = {b.stamp, 3000, ReplicaState::kRwr};
+  w.fail_proposals = 2;
+  ExpireSessionCommand expire;
+  expire.session = w.session;
+  expire.incarnation = 1;
+  w.Must(expire);
+  EXPECT_TRUE(w.Record(b.block).NeedsRecovery());
+  w.Run(5 * kSecond);
+  BlockRecord record = w.Record(b.block);
+  EXPECT_EQ(record.state, BlockState::kClosed);
+  EXPECT_EQ(record.length, 4000u);
+  EXPECT_GT(record.stamp, b.stamp);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B, C}));
+  EXPECT_EQ(w.machine->reader().GetInode(w.inode)->size, 4000u);
+  EXPECT_EQ(w.blocks->stats().recoveries_done, 1u);
+}
+
+TEST(BlockManager, RecoveryLeavesOutASilentMemberAndWaitsForTheLast) {
+  World w;
+  for (DatanodeId id : {A, B}) w.Join(id);
+  OpenBlockResult b = w.OpenNew("f", {A, B, C});
+  w.disks[A][b.block] = {b.stamp, 5000, ReplicaState::kRbw};
+  w.disks[B][b.block] = {b.stamp, 5000, ReplicaState::kRbw};
+  w.up.clear();
+  ExpireSessionCommand expire;
+  expire.session = w.session;
+  expire.incarnation = 1;
+  w.Must(expire);
+  w.Run(60 * kSecond);  // nobody speaks
+  EXPECT_EQ(w.Record(b.block).state, BlockState::kRecovering);
+  w.up = {B};
+  w.Run(20 * kSecond);
+  EXPECT_EQ(w.Record(b.block).state, BlockState::kClosed);
+  EXPECT_EQ(w.Record(b.block).length, 5000u);
+  EXPECT_EQ(w.Record(b.block).members, std::vector<DatanodeId>{B});
+  // A returns with an old stamp: never read.
+  w.up.insert(A);
+  w.Run(3 * kSecond);
+  EXPECT_EQ(w.Readable(b.block), std::vector<DatanodeId>{B});
+}
+
+TEST(BlockManager, APowerCutAfterACloseWithoutSyncIsRecoveredOnce) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  for (DatanodeId id : {A, B, C}) {
+    w.disks[id][b.block] = {b.stamp, id == A ? 400u : 300u, ReplicaState::kRwr};
+    w.Join(id);
+  }
+  w.Run(10 * kSecond);
+  BlockRecord record = w.Record(b.block);
+  EXPECT_EQ(record.state, BlockState::kClosed);
+  EXPECT_EQ(record.length, 300u);
+  EXPECT_EQ(w.machine->reader().GetInode(w.inode)->size, 300u);
+  EXPECT_EQ(w.machine->reader().ListShortened(10)->size(), 1u);
+  EXPECT_EQ(w.Readable(b.block).size(), 3u);
+}
+
+TEST(BlockManager, OneUnfinishedReplicaIsReplacedWhereItIs) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  w.disks[C][b.block].state = ReplicaState::kRwr;
+  w.Join(C);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
+  w.Run(30 * kSecond);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B, C}));
+  EXPECT_EQ(w.Record(b.block).stamp, b.stamp);
+}
+
+TEST(BlockManager, TwoNodesAndOneGoodReplicaAreMadeEqualByRecovery) {
+  World w;
+  for (DatanodeId id : {A, B}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B}, 2);
+  w.disks[B][b.block].state = ReplicaState::kRwr;
+  w.Join(B);
+  w.Run(30 * kSecond);
+  EXPECT_TRUE(w.deletions.empty());
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
+  EXPECT_EQ(w.Record(b.block).length, 1000u);
+}
+
+TEST(BlockManager, SafeModeWithholdsCopiesButNoWrites) {
+  World w;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  // A namenode that has just started: it knows of nobody.
+  auto fresh = std::make_unique<BlockManager>(World::Fast(), w.node.executor(), w.machine->reader(),
+                                              w, w, Random(3));
+  std::swap(w.blocks, fresh);
+  w.node.Run([&] {
+    fresh.reset();
+    w.blocks->Start();
+    w.blocks->OnLeading(1);
+  });
+  w.up = {A, B, D};
+  w.Run(2 * kSecond);
+  EXPECT_TRUE(w.blocks->stats().safe_mode);
+  EXPECT_TRUE(w.copies.empty());
+  EXPECT_TRUE(w.blocks->PlaceNewBlock(3, kBlockSize, "", {}).ok());
+  EXPECT_TRUE(w.blocks->MembersToReopen(b.block, w.Record(b.block), "", {}).ok());
+  w.Run(10 * kSecond);  // C would be dead by now
+  EXPECT_FALSE(w.blocks->stats().safe_mode);
+  EXPECT_EQ(w.copies.size(), 1u);
+}
+
+TEST(BlockManager, AFollowerCommandsNothing) {
+  World w;
+  for (DatanodeId id : {A, B, C, D}) w.Join(id);
+  w.Closed("f", {A, B, C});
+  w.node.Run([&] { w.blocks->OnLeadershipLost(); });
+  w.up.erase(A);
+  w.Run(30 * kSecond);
+  EXPECT_TRUE(w.copies.empty());
+  w.node.Run([&] { w.blocks->OnLeading(1); });
+  w.Run(5 * kSecond);
+  EXPECT_EQ(w.copies.size(), 1u);  // and is warm when it leads
+}
+
+TEST(BlockManager, ReportPagesMustFollowEachOther) {
+  World w;
+  w.Join(A);
+  OpenBlockResult b = w.Closed("f", {A}, 1);
+  std::vector<ReportedReplica> one = {{A, b.block, b.stamp, 1000, ReplicaState::kFinalized}};
+  w.In([&] {
+    EXPECT_TRUE(*w.blocks->FullReport(A, 100, 0, false, one));
+    EXPECT_FALSE(*w.blocks->FullReport(A, 100, 2, true, {}));
+    EXPECT_FALSE(*w.blocks->FullReport(A, 100, 1, true, {}));
+    EXPECT_EQ(w.Readable(b.block),
+              std::vector<DatanodeId>{A});  // an unfinished report takes nothing away
+    EXPECT_FALSE(w.blocks->FullReport(A, 0, 0, true, {}).ok());
+    EXPECT_FALSE(w.blocks->FullReport(B, 1, 0, true, {}).ok());
+    // What is heard between the pages is newer than the pages.
+    EXPECT_TRUE(*w.blocks->FullReport(A, 101, 0, false, {}));
+    EXPECT_TRUE(w.blocks->IncrementalReport(A, one, {}, {}).ok());
+    std::vector<ReportedReplica> old = {{A, b.block, b.stamp, 10, ReplicaState::kRbw}};
+    EXPECT_TRUE(*w.blocks->FullReport(A, 101, 1, true, old));
+    EXPECT_EQ(w.Readable(b.block), std::vector<DatanodeId>{A});
+  });
+}
+
+TEST(BlockManager, NoNodeAndNoReplicaAreSaidApart) {
+  World w;
+  EXPECT_TRUE(w.blocks->PlaceNewBlock(3, kBlockSize, "", {}).error().Is(Code::kUnavailable));
+  w.Join(A);
+  w.Join(B);
+  OpenBlockResult b = w.Closed("f", {A}, 1);
+  EXPECT_EQ(w.blocks->PlaceNewBlock(3, kBlockSize, "", {})->size(), 2u);
+  EXPECT_EQ(*w.blocks->PlaceNewBlock(3, kBlockSize, "", std::vector<DatanodeId>{A}),
+            std::vector<DatanodeId>{B});
+  w.up.erase(A);
+  w.Run(20 * kSecond);
+  EXPECT_TRUE(w.blocks->MembersToReopen(b.block, w.Record(b.block), "", {})
+                  .error()
+                  .Is(Code::kMissingBlock));
+  EXPECT_EQ(w.blocks->stats().missing, 1u);
+}
+
+}  // namespace
+}  // namespace dfs::nn
