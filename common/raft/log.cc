@@ -101,7 +101,8 @@ void RaftLog::ResetKeepingTail(LogIndex index, Term term) {
 
 void RaftLog::CompactTo(LogIndex index) {
   if (index <= prev_index_) return;
-  DFS_CHECK(index <= handed_out_, "compact to {} of {} handed out", index, handed_out_);
+  DFS_CHECK(index <= handed_out_ && index <= durable_, "compact to {}, handed out {}, durable {}",
+            index, handed_out_, durable_);
   prev_term_ = TermAt(index);
   prev_index_ = index;
   while (!cache_.empty() && cache_.front().index <= index) PopFront();

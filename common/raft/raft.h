@@ -124,7 +124,7 @@ class Raft {
   void OnSnapshotSent(NodeId follower, LogIndex index, bool ok);
   /// The link to a member broke: its appends in flight are lost; a lost leader is replaced earlier.
   void OnUnreachable(NodeId member, int64_t now_ns);
-  /// Entries up to index are gone from the log storage. index <= applied.
+  /// Entries up to index are gone from the log storage. At most applied, and at most durable_index().
   void CompactTo(LogIndex index);
 
   // --- outputs ---

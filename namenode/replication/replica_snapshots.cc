@@ -53,7 +53,7 @@ void Replica::Impl::PollFlush() {
 void Replica::Impl::TruncateLog() {
   LogIndex cut = DefectOn(Defect::kLogCutBeforeFlush) ? applied.index : flushed.index;
   cut = std::min(cut, storage->IndexKeeping(options.keep_log_bytes));
-  cut = std::min(cut, applied.index);
+  cut = std::min({cut, applied.index, core->durable_index()});
   for (const auto& [id, sender] : senders) {
     // What a follower will need behind its snapshot (and while that is being made, all of it).
     cut = std::min(cut, sender->index());
