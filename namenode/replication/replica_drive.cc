@@ -55,8 +55,9 @@ void Replica::Impl::Handle(raft::Ready ready) {
   if (ready.persist) {
     if (ready.persist->truncate_from != 0) ++metrics.suffix_truncations;
     uint64_t sequence = ready.persist->sequence;
-    // A follower has nothing to do until its answer is durable; a leader takes the next proposals.
-    bool on_caller = !core->is_leader();
+    // A follower has nothing to do until its answer is durable; a leader takes the next proposals, unless it is
+    // alone with a single caller.
+    bool on_caller = !core->is_leader() || (options.members.size() == 1 && proposals.size() <= 1);
     writer->Append(std::move(*ready.persist), on_caller,
                    [this, sequence](Status status) { OnPersisted(sequence, status); });
   }
