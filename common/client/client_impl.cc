@@ -175,11 +175,18 @@ Status Client::Impl::RunStatus(std::function<void(client::StatusDone)> start, bo
   return result.status();
 }
 
+void Client::Impl::PostPoll(std::shared_ptr<bool> polled) {
+  // The second task runs in the round after the first, and between two rounds the sockets are read. (Posting
+  // from within RunUntil's condition would not do: that is evaluated under the loop's own lock.)
+  loop->Post([this, polled = std::move(polled)]() mutable {
+    loop->Post([polled = std::move(polled)] { *polled = true; });
+  });
+}
+
 void Client::Impl::RunOnce() {
-  // Not posted from within the condition: that one is evaluated under the loop's own lock.
-  bool ran = false;
-  loop->Post([&ran] { ran = true; });
-  loop->RunUntil([&ran] { return ran; });
+  auto polled = std::make_shared<bool>(false);
+  PostPoll(polled);
+  loop->RunUntil([&] { return *polled; });
 }
 
 void Client::Impl::OnSessionChange() {

@@ -40,13 +40,9 @@ struct Client::Impl {
     loop->Post([start = std::move(start), answer] {
       start([answer](Result<T> result) { answer->emplace(std::move(result)); });
     });
-    int rounds = poll ? 1 : 0;
-    loop->RunUntil([&] {
-      if (!answer->has_value()) return false;
-      if (rounds-- <= 0) return true;
-      loop->Post([] {});  // so that the next round does not sleep
-      return false;
-    });
+    auto polled = std::make_shared<bool>(!poll);
+    if (poll) PostPoll(polled);
+    loop->RunUntil([&] { return *polled && answer->has_value(); });
     return std::move(**answer);
   }
   /// The same for calls without a value.
@@ -67,6 +63,8 @@ struct Client::Impl {
 
  private:
   Impl() = default;
+  /// Sets *polled after the sockets were read once.
+  void PostPoll(std::shared_ptr<bool> polled);
   void OnSessionChange();
   void Background();
 
