@@ -1,6 +1,7 @@
 #include "datanode/transfer/read_stream.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/defects.h"
 #include "common/base/logging.h"
@@ -34,7 +35,7 @@ void ReadStream::Open(const idl::OpenReadStreamRequest& request) {
     }
   }
   if (!admitted) {
-    done_ = true;
+    MarkDone();
     io_->ReplyError(stream_, admitted);
     return;
   }
@@ -156,8 +157,7 @@ Status ReadStream::SendSums() {
 
 void ReadStream::End(const Status& why) {
   if (done_) return;
-  done_ = true;
-  pin_.reset();
+  MarkDone();
   if (!io_) return;
   wire::PacketHeader header;
   header.kind = wire::PacketKind::kReadEnd;
@@ -169,8 +169,7 @@ void ReadStream::End(const Status& why) {
 
 void ReadStream::Abort() {
   io_ = nullptr;
-  done_ = true;
-  pin_.reset();
+  MarkDone();
 }
 
 }  // namespace dfs::dn

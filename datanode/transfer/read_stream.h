@@ -29,6 +29,7 @@ class ReadStream : public Stream {
   Status SendData();
   Status SendSums();
   void End(const Status& why);
+  void MarkDone();
 
   StreamContext& context_;
   StreamIo* io_;  // null once aborted

@@ -57,6 +57,7 @@ class RemoteReaderImpl : public RemoteReader, private rpc::Connection::Handler {
     request.token = range_.token;
     request.whole_chunks = true;
     request.sums_only = range_.sums_only;
+    request.open_block = range_.open_block;
     rpc::FrameHeader header;
     header.type = rpc::FrameType::kRequest;
     header.method = idl::kOpenReadStream;

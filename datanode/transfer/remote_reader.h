@@ -20,6 +20,7 @@ struct RemoteRange {
   uint64_t length = 0;
   std::string token;
   bool sums_only = false;
+  bool open_block = false;
 };
 
 class RemoteReader : public std::enable_shared_from_this<RemoteReader> {

@@ -25,7 +25,6 @@ WriteStream::WriteStream(StreamContext& context, StreamIo& io, uint64_t stream)
 
 WriteStream::~WriteStream() {
   End(false);
-  context_.active_streams--;
 }
 
 // ---- Opening ----------------------------------------------------------------------------------
@@ -348,6 +347,7 @@ void WriteStream::Abort() {
 void WriteStream::End(bool well) {
   if (state_ == State::kDone) return;
   state_ = State::kDone;
+  context_.active_streams--;
   if (io_ && next_timer_ != 0) io_->executor().Cancel(next_timer_);
   next_timer_ = 0;
   if (next_) {
