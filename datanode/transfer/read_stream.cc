@@ -16,6 +16,12 @@ ReadStream::ReadStream(StreamContext& context, StreamIo& io, uint64_t stream)
 }
 
 ReadStream::~ReadStream() {
+  MarkDone();
+}
+
+void ReadStream::MarkDone() {
+  if (std::exchange(done_, true)) return;
+  pin_.reset();
   context_.active_streams--;
 }
 
