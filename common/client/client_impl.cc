@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "common/auth/key_file.h"
+#include "common/client/discovery.h"
 
 namespace dfs {
 inline namespace v1 {
@@ -33,10 +34,27 @@ std::string ProgramName() {
   return (name.empty() ? "client" : name) + "." + std::to_string(::getpid());
 }
 
-Result<std::vector<rpc::Address>> ParseAddresses(std::vector<std::string> texts) {
-  if (texts.empty()) {
-    if (const char* env = std::getenv("DFS_NAMENODES"); env != nullptr) texts.emplace_back(env);
+/// What the caller did not say: the environment, then the development cluster that runs here.
+Status FindCluster(Options* options) {
+  if (!options->namenodes.empty()) return Status();
+  if (const char* env = std::getenv("DFS_NAMENODES"); env != nullptr && *env != '\0') {
+    options->namenodes.emplace_back(env);
+    return Status();
   }
+  Result<client::DiscoveredCluster> found = client::DiscoverDevCluster();
+  if (!found) {
+    if (!found.error().Is(Code::kNotFound)) return found.error();
+    return Status(Code::kInvalidArgument,
+                  "no namenode addresses: set Options::namenodes or DFS_NAMENODES");
+  }
+  options->namenodes = found->namenodes;
+  if (options->cluster_id.empty()) options->cluster_id = found->cluster_id;
+  if (options->key_file.empty() && options->cluster_key.empty())
+    options->key_file = found->key_file;
+  return Status();
+}
+
+Result<std::vector<rpc::Address>> ParseAddresses(const std::vector<std::string>& texts) {
   std::vector<rpc::Address> addresses;
   for (const std::string& list : texts) {
     for (size_t at = 0; at <= list.size();) {
@@ -49,8 +67,7 @@ Result<std::vector<rpc::Address>> ParseAddresses(std::vector<std::string> texts)
     }
   }
   if (addresses.empty()) {
-    return Status(Code::kInvalidArgument,
-                  "no namenode addresses: set Options::namenodes or DFS_NAMENODES");
+    return Status(Code::kInvalidArgument, "no namenode addresses in Options::namenodes");
   }
   return addresses;
 }
@@ -86,6 +103,7 @@ Identity Identity::OfProcess() {
 }
 
 Result<std::shared_ptr<Client::Impl>> Client::Impl::Create(Options options) {
+  DFS_RETURN_IF_ERROR(FindCluster(&options));
   client::CoreOptions core;
   DFS_ASSIGN_OR_RETURN(core.namenodes, ParseAddresses(options.namenodes));
   DFS_ASSIGN_OR_RETURN(std::string key, ClusterKey(options));

@@ -4,24 +4,21 @@
 //   if (!fs) return fail(fs.error().message());
 //   if (dfs::Status s = fs->write_file("/hello.txt", "hi\n"); !s) return fail(s.message());
 //
-// * Nothing throws and nothing is global. Errors are dfs::Status / dfs::Result<T>; Status::code()
-// is
-//   exact, Status::posix_errno() is what a POSIX call would set.
+// * Nothing throws and nothing is global. Errors are dfs::Status or dfs::Result<T>: code() is exact,
+//   posix_errno() is what a POSIX call would set, message() says what failed and why.
 // * Calls are retried inside Options::timeout over fail-overs of the namenodes, exactly once. When
-// the
-//   time runs out on a change, its outcome is unknown (kTimedOut).
-// * A call drives the network on the calling thread; no thread is made except one that keeps the
-// session
-//   alive, when something was changed and the program is busy elsewhere.
+//   the time runs out on a change, its outcome is unknown (kTimedOut).
+// * A call drives the network on the calling thread. One thread is made, to keep the session alive,
+//   once something was changed.
 // * After fork() a child's handles answer kClosed; the child connects anew.
 //
-// | call          | what holds when it returns |
-// |---------------|-----------------------------------------------------------------------------------|
-// | write         | in the library's memory, or further | | flush         | in memory of every live
-// replica, length visible to new readers                    | | sync          | on the disk of
-// every live replica                                                 | | close         | as flush,
-// or as sync with CreateOptions::sync_on_close (the default)              | | names, modes  | on
-// the disks of a majority of namenodes                                           |
+// | call         | what holds when it returns                                                 |
+// |--------------|----------------------------------------------------------------------------|
+// | write        | in the library's memory, or further                                        |
+// | flush        | in memory of every live replica, length visible to new readers             |
+// | sync         | on the disk of every live replica                                          |
+// | close        | as sync; as flush without CreateOptions::sync_on_close                     |
+// | names, modes | on the disks of a majority of namenodes                                    |
 #pragma once
 
 #include <cstddef>

@@ -30,7 +30,8 @@ struct Identity {
 
 struct Options {
   /// Client addresses of the namenodes, any or all: "host:port", "[v6]:port", "unix:/path". A list
-  /// in one string may be separated by commas. Empty: $DFS_NAMENODES.
+  /// in one string may be separated by commas. Empty: $DFS_NAMENODES, else the development cluster
+  /// that this user runs (`dfs dev start`).
   std::vector<std::string> namenodes{};
   std::string cluster_id{};   ///< UUID text; "": takes the cluster that answers
   std::string key_file{};     ///< the cluster key's file; "": $DFS_KEY_FILE, or no key
