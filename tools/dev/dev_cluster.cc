@@ -29,7 +29,7 @@ int64_t Now() {
 }
 
 void ShortPause() {
-  const timespec pause{0, 3'000'000};
+  const timespec pause{0, 4'000'000};
   nanosleep(&pause, nullptr);
 }
 
@@ -129,6 +129,9 @@ Result<std::unique_ptr<DevCluster>> DevCluster::Create(const std::string& direct
   DFS_RETURN_IF_ERROR(MakePrivateDirectory(directory + "/log"));
   DFS_RETURN_IF_ERROR(LoadOrCreateKeyFile(out->layout_.key_file()).status());
   DFS_RETURN_IF_ERROR(out->WriteConfigs());
+  for (const Member& m : out->layout_.members) {
+    if (!m.is_namenode) DFS_RETURN_IF_ERROR(out->MakeVolume(m));
+  }
   // Last: from here on the directory is a cluster.
   DFS_RETURN_IF_ERROR(SaveLayout(out->layout_));
   return out;
@@ -170,6 +173,12 @@ Status DevCluster::AssignPorts(int port_base) {
   return Status::Ok();
 }
 
+// A datanode takes an absent volume for a disk that is missing, so its directory is made here, once.
+Status DevCluster::MakeVolume(const Member& member) {
+  DFS_RETURN_IF_ERROR(MakePrivateDirectory(layout_.FolderOf(member)));
+  return MakePrivateDirectory(layout_.DataOf(member));
+}
+
 Status DevCluster::WriteConfigs() {
   for (const Member& m : layout_.members) {
     DFS_RETURN_IF_ERROR(MakePrivateDirectory(layout_.FolderOf(m)));
@@ -186,6 +195,7 @@ Status DevCluster::AddDatanodes(int total) {
     Member m = NewMember(false, i, layout_.socket_directory);
     DFS_ASSIGN_OR_RETURN(const auto port, PickFreePorts(1, random));
     m.address = Loopback(port[0]);
+    DFS_RETURN_IF_ERROR(MakeVolume(m));
     layout_.members.push_back(std::move(m));
   }
   DFS_RETURN_IF_ERROR(WriteConfigs());
@@ -288,7 +298,7 @@ Status DevCluster::AwaitReady(std::vector<Member*> waiting, int64_t started_ns,
       const bool ready = printed && (printed->rfind("READY ", 0) == 0 ||
                                      printed->find("\nREADY ") != std::string::npos);
       if (gone) {
-        return Status(Code::kUnavailable,
+        return Status(Code::kInternal,
                       fmt::format("{} did not start:\n{}", m->name, EndOfLog(*m)));
       }
       if (!ready || printed->back() != '\n') {

@@ -82,7 +82,7 @@ class DevCluster {
   DevCluster(Layout layout, std::unique_ptr<FileLock> lock)
       : layout_(std::move(layout)), lock_(std::move(lock)) {}
   Status AssignPorts(int port_base);
-  Status MakeSpareSocketDirectory();
+  Status MakeVolume(const Member& member);
   Status WriteConfigs();
   Status CheckPorts(const std::vector<Member*>& starting);
   Status Format(const std::vector<Member*>& starting);
