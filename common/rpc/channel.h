@@ -18,7 +18,7 @@ struct BackoffPolicy {
 
 class Channel {
  public:
-  /// handler (may be null) takes the requests the other side sends.
+  /// handler (may be null) takes the requests the other side sends. It and the network must outlive the channel.
   Channel(Network& network, Address address, RequestHandler* handler, uint64_t jitter_seed,
           BackoffPolicy policy = {});
   ~Channel();

@@ -226,7 +226,14 @@ void SocketCore::RunHandshakeStep(HandshakeStep step) {
   if (!step.send.empty()) {
     out_.AddBytes(step.send);
     Status sent = out_.WriteTo(fd_);
-    if (!sent.ok() && step.failure.ok()) step.failure = Status(Code::kUnavailable, sent.message());
+    if (!sent.ok() && step.failure.ok()) {
+      // A server that is full refuses before it has read our hello, and is gone: its refusal is what to report.
+      if (client_ != nullptr && ReadHandshakeMessage()) {
+        step = client_->OnMessage(std::exchange(preamble_in_, {}));
+      }
+      if (state_ != State::kHandshake) return;
+      if (step.failure.ok()) step.failure = Status(Code::kUnavailable, sent.message());
+    }
     write_blocked_ = sent.ok() && !out_.empty();
   }
   if (!step.failure.ok()) {
@@ -304,6 +311,8 @@ void SocketCore::Send(const FrameHeader& header, std::span<const Buffer> parts) 
   if (at_once && !write_blocked_) {
     Status status = out_.WriteTo(fd_);
     write_progress_ = true;
+    write_blocked_ = status.ok() && !out_.empty();
+    if (write_blocked_) UpdateInterest();
     if (!status.ok()) FailLater(Status(Code::kClosed, status.message()));
   }
   const NetworkLimits& limits = network_->limits;

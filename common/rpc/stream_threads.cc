@@ -65,6 +65,7 @@ StreamThreads::~StreamThreads() {
     workers.swap(workers_);
   }
   for (const auto& worker : workers) worker->thread.join();
+  *alive_ = false;
 }
 
 size_t StreamThreads::thread_count() const {
@@ -114,8 +115,9 @@ void StreamThreads::Accept(Worker* worker, int fd, const Network::StreamAcceptHa
   ++worker->idle_round;
   // Goes with the connection, or with the callback when the handshake fails; both on the worker's
   // thread.
-  std::shared_ptr<void> lease(static_cast<void*>(worker),
-                              [this, worker](void*) { BecomeIdle(worker); });
+  std::shared_ptr<void> lease(static_cast<void*>(worker), [this, worker, alive = alive_](void*) {
+    if (*alive) BecomeIdle(worker);
+  });
   SocketCore::Accept(
       worker->connections, fd, [worker, accept, lease](Result<ConnectionPtr> connection) mutable {
         if (!connection) return;

@@ -3,7 +3,7 @@
 // for a while for the next one. Thread-safe.
 #pragma once
 
-#include <condition_variable>
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -38,6 +38,8 @@ class StreamThreads {
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Worker*> idle_;
   bool stopping_ = false;
+  // A connection that its user keeps beyond OnClosed, and beyond us, must not give its thread back.
+  const std::shared_ptr<std::atomic<bool>> alive_ = std::make_shared<std::atomic<bool>>(true);
 };
 
 }  // namespace dfs::rpc
