@@ -98,6 +98,8 @@ void ChainStream::SendOpen() {
   request.session = static_cast<int64_t>(target_.session);
   request.is_copy = target_.is_copy;
   request.inode = static_cast<int64_t>(target_.inode);
+  request.cut_stamp = static_cast<int64_t>(target_.cut_stamp);
+  request.cut_length = static_cast<int64_t>(target_.cut_length);
   stream_ = connection_->NewStream();
   rpc::FrameHeader header;
   header.type = rpc::FrameType::kRequest;

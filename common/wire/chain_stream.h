@@ -15,7 +15,9 @@ namespace dfs::wire {
 
 struct ChainTarget {
   uint64_t block = 0;
-  uint64_t old_stamp = 0;  // 0: a new block
+  /// What every member is known to have taken on at least; 0: a new block. Members of an open block may have
+  /// taken on different ones, when a chain broke while it was being opened.
+  uint64_t old_stamp = 0;
   uint64_t stamp = 0;
   uint64_t length = 0;          // committed
   std::vector<Member> members;  // in chain order, at least one
@@ -23,6 +25,8 @@ struct ChainTarget {
   uint64_t session = 0;
   uint64_t inode = 0;
   bool is_copy = false;
+  uint64_t cut_stamp = 0;  // from WritableBlock
+  uint64_t cut_length = 0;
 };
 
 class ChainStream final : public std::enable_shared_from_this<ChainStream>,
@@ -41,7 +45,7 @@ class ChainStream final : public std::enable_shared_from_this<ChainStream>,
   /// The stream is over for its owner: a stream that ended by LAST gives its connection back, any other
   /// closes it.
   void Detach();
-  /// A stream that has not been told LAST and waits for nothing can be dropped without harm.
+  /// Every member accepted: all have the stamp.
   bool open() const { return open_; }
 
   static constexpr int64_t kConnectTimeoutNs = 3 * kSecond;

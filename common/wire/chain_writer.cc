@@ -127,7 +127,7 @@ int64_t ChainWriter::deadline_ns() const {
 void ChainWriter::Blame(DatanodeId member, Code code, std::string why) {
   Fault fault;
   fault.fenced = code == Code::kStaleStamp;
-  fault.member = fault.fenced ? DatanodeId() : member;
+  fault.member = member;
   fault.code = code;
   fault.why = std::move(why);
   fault_ = std::move(fault);

@@ -51,7 +51,7 @@ class ChainWriter {
   };
 
   struct Fault {
-    DatanodeId member;  // who is to be excluded; invalid when nobody is (fenced)
+    DatanodeId member;  // who is to be excluded
     Code code = Code::kUnavailable;
     std::string why;
     bool fenced =

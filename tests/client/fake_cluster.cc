@@ -165,14 +165,16 @@ class FakeCluster::DatanodeImpl {
       }
       for (uint64_t m : members) {
         if (!cluster.DatanodeUp(m)) {
-          idl::OpenWriteStreamReply reply;
-          Reply(idl::Encode(reply));
           Ack(0, Code::kUnavailable, m);
           failed = true;
           return;
         }
         FakeReplica& r = cluster.replicas[m][block->id];
-        if (r.stamp > stamp) return Refuse(Status(Code::kStaleStamp, "a newer stamp is here"));
+        const bool stale = r.stamp < static_cast<uint64_t>(request.old_stamp);
+        if (r.stamp > stamp || stale) {
+          if (stale) cluster.violations.push_back("a member asked for a stamp it was never told");
+          return Refuse(Status(Code::kStaleStamp, "another stamp is here"));
+        }
         if (r.data.size() < static_cast<uint64_t>(request.length)) {
           cluster.violations.push_back("a member has less than the writer believes");
         }

@@ -38,6 +38,8 @@ BlockWriter::BlockWriter(std::shared_ptr<ClientCore> core, BlockWriterParams par
       params_(params),
       on_change_(std::move(on_change)),
       writer_(params.length, core_->options().chain),
+      expected_stamp_(params.expected_stamp),
+      confirmed_stamp_(params.expected_stamp),
       committed_length_(params.length),
       last_used_ns_(core_->Now()) {}
 
@@ -52,7 +54,7 @@ void BlockWriter::SendOpenBlock() {
   idl::OpenBlockRequest request;
   request.inode = static_cast<int64_t>(params_.inode);
   request.slot = static_cast<int64_t>(params_.slot);
-  request.expected_stamp = static_cast<int64_t>(params_.expected_stamp);
+  request.expected_stamp = static_cast<int64_t>(expected_stamp_);
   core_->FillCaller(&request.caller);
   for (uint64_t node : unreachable_) request.exclude.push_back(static_cast<int64_t>(node));
   request.client_host_id = core_->options().host_id;
@@ -84,7 +86,12 @@ void BlockWriter::OnOpened(Result<idl::OpenBlockReply> reply) {
     Fail(Status(Code::kConflict, "the file was changed by another writer"));
     return;
   }
-  is_new_ = params_.expected_stamp == 0;
+  if (!KnowsAddresses()) {
+    // A new leader answered from the stored reply and has not heard from these datanodes yet.
+    expected_stamp_ = target_.stamp;
+    RetryAfter(kBusyRetryNs, &BlockWriter::SendOpenBlock);
+    return;
+  }
   state_ = State::kOpen;
   auto keep = shared_from_this();
   StartStream();
@@ -95,13 +102,20 @@ void BlockWriter::OnOpened(Result<idl::OpenBlockReply> reply) {
 Status BlockWriter::TakeBlock(const idl::WritableBlock& block) {
   if (block.members.empty()) return Status(Code::kProtocol, "a block without members");
   target_.block = static_cast<uint64_t>(block.block);
-  target_.old_stamp = static_cast<uint64_t>(block.old_stamp);
   target_.stamp = static_cast<uint64_t>(block.stamp);
   target_.length = static_cast<uint64_t>(block.length);
+  std::vector<wire::Member> known = std::move(target_.members);
   target_.members.clear();
-  for (const idl::ReplicaLocation& member : block.members) {
-    target_.members.push_back(FromIdl(member));
+  for (const idl::ReplicaLocation& location : block.members) {
+    wire::Member member = FromIdl(location);
+    for (const wire::Member& before : known) {
+      const bool same = before.datanode == member.datanode;
+      if (same && member.tcp_address.empty() && member.unix_address.empty()) member = before;
+    }
+    target_.members.push_back(std::move(member));
   }
+  target_.cut_stamp = static_cast<uint64_t>(block.cut_stamp);
+  target_.cut_length = static_cast<uint64_t>(block.cut_length);
   target_.token = block.token;
   target_.session = params_.session;
   target_.inode = params_.inode;
@@ -109,13 +123,23 @@ Status BlockWriter::TakeBlock(const idl::WritableBlock& block) {
   return Status();
 }
 
+bool BlockWriter::KnowsAddresses() const {
+  return std::all_of(target_.members.begin(), target_.members.end(), [](const wire::Member& m) {
+    return !m.tcp_address.empty() || !m.unix_address.empty();
+  });
+}
+
+void BlockWriter::NoteConfirmed() {
+  if (stream_ != nullptr && stream_->open()) confirmed_stamp_ = target_.stamp;
+}
+
 void BlockWriter::StartStream() {
   if (stream_ != nullptr || state_ != State::kOpen || writer_.idle()) return;
   wire::ChainTarget target = target_;
-  // What every member is known to have; a member with less is not one. A new block of which nothing was
-  // acknowledged may be missing at members that the chain never reached.
+  // A member with less than this is not one. While the block is open its members may have taken on different
+  // stamps: a chain that broke while it was being opened did not reach all of them.
   target.length = std::max(committed_length_, writer_.acked_length());
-  if (is_new_ && !writer_.ever_acked() && target.length == 0) target.old_stamp = 0;
+  target.old_stamp = confirmed_stamp_;
   stream_ = wire::ChainStream::Open(core_->executor(), core_->pool(), writer_, std::move(target),
                                     [weak = weak_from_this()] {
                                       if (auto self = weak.lock()) self->OnProgress();
@@ -207,6 +231,7 @@ void BlockWriter::DropUnsent() {
 void BlockWriter::OnProgress() {
   if (state_ == State::kClosed || state_ == State::kFailed) return;
   if (writer_.acked() > acked_at_trouble_) trouble_since_ns_ = 0;
+  NoteConfirmed();
   if (writer_.fault()) {
     HandleFault();
     return;
@@ -248,13 +273,10 @@ int64_t BlockWriter::GiveUpAt() {
 
 void BlockWriter::HandleFault() {
   const wire::ChainWriter::Fault fault = *writer_.fault();
+  NoteConfirmed();
   if (stream_ != nullptr) {
     stream_->Detach();
     stream_.reset();
-  }
-  if (fault.fenced) {
-    Fail(Status(Code::kStaleStamp, "the block was taken over by a newer stamp: " + fault.why));
-    return;
   }
   if (core_->Now() >= GiveUpAt()) {
     Fail(Status(Code::kTimedOut, "no chain of datanodes takes the data: " + fault.why));

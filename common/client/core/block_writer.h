@@ -91,6 +91,8 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   void SendOpenBlock();
   void OnOpened(Result<idl::OpenBlockReply> reply);
   Status TakeBlock(const idl::WritableBlock& block);
+  bool KnowsAddresses() const;
+  void NoteConfirmed();
   void StartStream();
   void OnProgress();
   void HandleFault();
@@ -114,7 +116,8 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   wire::ChainTarget target_;  // as last committed
   State state_ = State::kOpening;
   Status error_;
-  bool is_new_ = false;  // the block was made by our open
+  uint64_t expected_stamp_;       // of the next open_block
+  uint64_t confirmed_stamp_ = 0;  // the highest that all members took on; 0: none, the block is new
   uint64_t committed_length_ = 0;
   std::vector<uint64_t> unreachable_;  // told to the namenode when a block is opened
   std::vector<Waiter> waiters_;        // by ticket
