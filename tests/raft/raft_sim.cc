@@ -59,13 +59,24 @@ void RaftSim::Disk::Apply(const PersistRequest& r) {
 
 RaftSim::RaftSim(uint64_t seed) : seed_(seed), random_(seed) {
   SetCheckFailureHandler(&ThrowOnCheck);
-  options_.max_append_bytes = 40 * random_.Between(1, 8);
+  options_.max_append_bytes = random_.OneIn(3) ? 1 : 40 * random_.Between(1, 8);
+  if (random_.OneIn(2)) {  // candidates collide
+    options_.election_max_ns = options_.election_min_ns + random_.Between(20, 100) * kMillisecond;
+  }
   options_.max_inflight_appends = static_cast<size_t>(random_.Between(1, 5));
   options_.pipeline_min_bytes = random_.OneIn(2) ? 0 : 80;
   options_.log_cache_bytes = static_cast<size_t>(random_.Between(0, 600));
   if (random_.OneIn(2)) {  // without leases the silence after a start is not needed
     options_.lease_ns = 0;
     options_.startup_silence_ns = 0;
+  }
+  assassin_ = random_.OneIn(2);
+  if (assassin_) {  // everything four times as fast, so that there are many leaders
+    for (int64_t* t : {&options_.heartbeat_interval_ns, &options_.election_min_ns,
+                       &options_.election_max_ns, &options_.lease_ns}) {
+      *t /= 4;
+    }
+    options_.startup_silence_ns /= 4;
   }
   loss_ = static_cast<uint64_t>(random_.Between(0, 60));
   long_delay_ = static_cast<uint64_t>(random_.Between(0, 30));
@@ -145,7 +156,8 @@ void RaftSim::Crash(Member* m) {
   m->reads.clear();
   m->core.reset();
   m->up = false;
-  m->restart_at = now_ + random_.Between(1, random_.OneIn(3) ? 2500 : 200) * kMillisecond;
+  m->restart_at =
+      now_ + random_.Between(1, random_.OneIn(3) ? 2500 : 200) * kMillisecond / (assassin_ ? 4 : 1);
 }
 
 void RaftSim::Send(Message message) {
@@ -155,6 +167,9 @@ void RaftSim::Send(Message message) {
   for (int i = 0; i < copies; ++i) {
     int64_t delay = random_.Between(1, 15) * kMillisecond;
     if (random_.Chance(long_delay_, 1000)) delay = random_.Between(50, 1500) * kMillisecond;
+    if (message.type == MessageType::kVote && random_.OneIn(4)) {
+      delay = random_.Between(20, 200) * kMillisecond;  // candidates of one term meet
+    }
     flights_.push_back({now_ + delay, order_++, message});
   }
 }
@@ -174,6 +189,15 @@ void RaftSim::Drive(Member* m) {
       m->disk.applied = m->applied;  // a durable switch
       m->disk.applied_term = m->applied_term;
       m->disk.state_hash = m->state_hash;
+    }
+    if (assassin_ && stormy_ && ready.persist && !ready.persist->entries.empty() &&
+        ready.persist->entries.back().type == EntryType::kNoop && m->core->is_leader() &&
+        random_.OneIn(3)) {
+      // Its first entry is on its own disk and nowhere else.
+      m->writes.push_back(std::move(*ready.persist));
+      for (const PersistRequest& write : m->writes) m->disk.Apply(write);
+      m->writes.clear();
+      return Crash(m);
     }
     for (Message& message : ready.messages) Send(std::move(message));
     for (const ReadResult& r : ready.reads) {
@@ -204,8 +228,14 @@ void RaftSim::Drive(Member* m) {
     }
     if (ready.persist) {
       if (ready.persist->truncate_from != 0) ++stats_.truncations;
+      bool hard = ready.persist->hard_state.has_value();
       m->cache.Apply(*ready.persist);
       m->writes.push_back(std::move(*ready.persist));
+      if (hard && stormy_ && random_.OneIn(12)) {  // the moment that matters most
+        Crash(m);
+        m->restart_at = now_ + random_.Between(1, 30) * kMillisecond;
+        return;
+      }
       if (random_.OneIn(3)) Persist(m, true);
     }
     CheckLog(m);
@@ -244,6 +274,12 @@ void RaftSim::ApplyCommitted(Member* m) {
 }
 
 void RaftSim::Act(Member* m) {
+  // Leaders that do not live long leave logs that differ.
+  if (assassin_ && stormy_ && m->core->is_leader() && random_.OneIn(12)) {
+    Crash(m);
+    if (random_.OneIn(2)) m->restart_at = now_ + random_.Between(1, 100) * kMillisecond;
+    return;
+  }
   switch (random_.Uniform(12)) {
     case 0:
     case 1:
@@ -310,9 +346,15 @@ void RaftSim::Network() {
     if (!to->up || cut_[{f.message.from, f.message.to}]) continue;
     auto decoded = DecodeMessage(EncodeMessage(f.message));
     if (!decoded) return Fail("message does not survive its encoding");
+    LogIndex before = to->core->commit_index();
     to->core->Step(std::move(*decoded), Clock(*to));
     ++stats_.steps;
     Check(to);
+    if (assassin_ && stormy_ && to->core->is_leader() && to->core->commit_index() > before &&
+        random_.OneIn(4)) {
+      Crash(to);  // has committed, and tells nobody
+      continue;
+    }
     if (random_.OneIn(2)) Drive(to);
     if (!failure_.empty()) return;
   }
@@ -373,9 +415,18 @@ void RaftSim::CheckLog(Member* m) {
   }
 }
 
+bool RaftSim::HasLeader() const {
+  for (const auto& m : members_) {
+    if (m->up && m->core->committed_in_term()) return true;
+  }
+  return false;
+}
+
 std::string RaftSim::Run(int steps) {
   try {
-    for (int step = 0; step < steps && failure_.empty(); ++step) {
+    // A storm, then calm weather until there is a leader.
+    for (int step = 0; step < 2 * steps && failure_.empty(); ++step) {
+      if (step >= steps && HasLeader()) break;
       now_ += random_.Between(1, 12) * kMillisecond;
       stormy_ = step < steps * 8 / 10;
       if (stormy_ && random_.OneIn(60)) {
@@ -385,7 +436,14 @@ std::string RaftSim::Run(int steps) {
         cut_[{a, b}] = cut;
         if (random_.OneIn(2)) cut_[{b, a}] = cut;
       }
-      if (random_.OneIn(300)) cut_.clear();
+      if (stormy_ && random_.OneIn(150)) {  // alone
+        NodeId a(1 + random_.Uniform(members_.size()));
+        for (auto& other : members_) {
+          cut_[{a, other->id}] = true;
+          cut_[{other->id, a}] = true;
+        }
+      }
+      if (random_.OneIn(200)) cut_.clear();
       if (!stormy_) {
         cut_.clear();
         loss_ = 0;
@@ -410,12 +468,7 @@ std::string RaftSim::Run(int steps) {
         Check(m.get());
       }
     }
-    // The storm is over since a while: the group has a leader and everybody has its log.
-    if (failure_.empty()) {
-      int leaders = 0;
-      for (auto& m : members_) leaders += m->up && m->core->committed_in_term();
-      if (leaders == 0) Fail("no leader in calm weather");
-    }
+    if (failure_.empty() && !HasLeader()) Fail("no leader in calm weather");
   } catch (const CheckFailure& failure) {
     Fail(failure.what);
   }

@@ -84,6 +84,7 @@ class RaftSim {
   void CheckLog(Member* m);
   void Fail(const std::string& what);
   Member* Find(NodeId id);
+  bool HasLeader() const;
 
   uint64_t seed_;
   Random random_;
@@ -96,6 +97,7 @@ class RaftSim {
   uint64_t next_command_ = 1;
   uint64_t next_read_ = 1;
   bool stormy_ = true;
+  bool assassin_ = false;
   uint64_t loss_ = 0;
   uint64_t long_delay_ = 0;
   uint64_t crash_one_in_ = 0;
