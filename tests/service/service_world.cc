@@ -246,7 +246,8 @@ void ServiceWorld::Crash(int n) {
   host.node->Crash();
   net.NodeDown(*host.node, false);
   host.namenode.reset();
-  host.env->Crash(FaultEnv::CrashMode::kDropUnsynced);
+  Random unused(1);
+  host.env->Crash(unused, FaultEnv::CrashMode::kDropUnsynced);
 }
 
 void ServiceWorld::Restart(int n) {
@@ -257,10 +258,9 @@ void ServiceWorld::Restart(int n) {
 
 bool ServiceWorld::RunUntil(const std::function<bool()>& done, int64_t limit_ns) {
   int64_t end = scheduler.now_ns() + limit_ns;
-  while (!done() && scheduler.now_ns() < end) {
-    if (!scheduler.Step()) break;
-  }
-  return done();
+  bool reached = done();
+  while (!reached && scheduler.now_ns() < end && scheduler.Step()) reached = done();
+  return reached;
 }
 
 int ServiceWorld::Leader() {
@@ -302,7 +302,8 @@ idl::OpId ServiceWorld::NextOp(int64_t session) {
   idl::OpId op;
   op.session = session;
   op.incarnation = 1;
-  op.sequence = op.first_outstanding = ++sequences_[session];
+  op.sequence = ++sequences_[session];
+  op.first_outstanding = std::max<int64_t>(1, op.sequence - 100);  // the last hundred may be retried
   return op;
 }
 
