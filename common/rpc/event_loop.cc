@@ -75,8 +75,7 @@ struct EventLoop::Impl {
     [[maybe_unused]] ssize_t n = ::write(wake_fd, &one, sizeof(one));  // full means awake already
   }
 
-  // ---- Driving
-  // ------------------------------------------------------------------------------------------
+  // ---- Driving ----
 
   bool Mine() const { return driver.load(std::memory_order_relaxed) == std::this_thread::get_id(); }
 
@@ -119,8 +118,7 @@ struct EventLoop::Impl {
     }
   }
 
-  // ---- One round
-  // ----------------------------------------------------------------------------------------
+  // ---- One round ----
 
   void RunTasksAndTimers() {
     {
@@ -209,8 +207,7 @@ struct EventLoop::Impl {
     DFS_CHECK(::timerfd_settime(timer_fd, 0, &spec, nullptr) == 0);
   }
 
-  // ---- Descriptors
-  // --------------------------------------------------------------------------------------
+  // ---- Descriptors ----
 
   static epoll_event EventOf(const Watch& watch, uint32_t events) {
     epoll_event event{};

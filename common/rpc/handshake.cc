@@ -117,8 +117,7 @@ std::string EncodeRefusal(const Status& why) {
   return Message(PreambleKind::kRefusal, body);
 }
 
-// ---- Client
-// ---------------------------------------------------------------------------------------------
+// ---- Client ----
 
 ClientHandshake::ClientHandshake(std::shared_ptr<const NetworkIdentity> self, TransportFacts facts,
                                  uint64_t session, std::string nonce)
@@ -208,8 +207,7 @@ HandshakeStep ClientHandshake::OnWelcome(std::string_view body) {
   return step;
 }
 
-// ---- Server
-// ---------------------------------------------------------------------------------------------
+// ---- Server ----
 
 ServerHandshake::ServerHandshake(std::shared_ptr<const NetworkIdentity> self, TransportFacts facts,
                                  std::string nonce)

@@ -18,8 +18,7 @@ bool IsKnownCode(int code) {
 }
 }  // namespace
 
-// ---- Errors
-// ---------------------------------------------------------------------------------------------
+// ---- Errors ----
 
 Buffer EncodeError(const Status& error) {
   idl::DfsError e;
@@ -42,8 +41,7 @@ Status DecodeError(std::string_view payload) {
   return status;
 }
 
-// ---- Answering
-// ------------------------------------------------------------------------------------------
+// ---- Answering ----
 
 class RpcPeer::ResponderImpl final : public Responder {
  public:
@@ -85,8 +83,7 @@ class RpcPeer::ResponderImpl final : public Responder {
   bool answered_ = false;
 };
 
-// ---- RpcPeer
-// --------------------------------------------------------------------------------------------
+// ---- RpcPeer ----
 
 std::shared_ptr<RpcPeer> RpcPeer::Create(ConnectionPtr connection, RequestHandler* handler) {
   std::shared_ptr<RpcPeer> peer(new RpcPeer(std::move(connection), handler));

@@ -18,8 +18,7 @@
 
 namespace dfs::rpc {
 
-// ---- What the connections share
-// -------------------------------------------------------------------------
+// ---- What the connections share ----
 
 SocketNetworkImpl::SocketNetworkImpl(EventLoop& event_loop,
                                      std::shared_ptr<const NetworkIdentity> who,
@@ -108,8 +107,7 @@ std::shared_ptr<SocketNetworkImpl> SocketNetworkImplOf(SocketNetwork& network) {
   return network.impl_;
 }
 
-// ---- Listening
-// ------------------------------------------------------------------------------------------
+// ---- Listening ----
 
 namespace {
 
@@ -200,8 +198,7 @@ void RefuseOverloaded(SocketNetworkImpl& network, int fd) {
 
 }  // namespace
 
-// ---- Looking up names
-// -----------------------------------------------------------------------------------
+// ---- Looking up names ----
 
 // getaddrinfo() blocks, so each look-up has a thread of its own, which outlives the network if it
 // must.
@@ -230,8 +227,7 @@ struct SocketNetwork::Resolver {
   }
 };
 
-// ---- SocketNetwork
-// --------------------------------------------------------------------------------------
+// ---- SocketNetwork ----
 
 SocketNetwork::SocketNetwork(EventLoop& loop, std::shared_ptr<const NetworkIdentity> identity,
                              NetworkLimits limits)
