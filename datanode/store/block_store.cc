@@ -68,6 +68,13 @@ Status BlockStore::OpenVolumes() {
     auto version = Volume::Peek(env_, directory);
     if (version.ok() && !id_.valid()) id_ = version->datanode;
   }
+  // At the very first start a missing directory is made; later it is a disk that is not mounted.
+  for (const std::string& directory : options_.volumes) {
+    if (id_.valid() || env_.Exists(directory)) continue;
+    if (Status made = env_.CreateDir(directory); !made && !made.Is(Code::kAlreadyExists)) {
+      return made.WithContext("volume " + directory);
+    }
+  }
   if (!id_.valid()) id_ = options_.id_if_new;
   if (!id_.valid()) id_ = DatanodeId(random_.Next() | 1);
   Status last_error;

@@ -361,10 +361,20 @@ TEST_F(StoreTest, RefusesForeignAndBusyDirectories) {
   other.cluster_id = "99999999-2222-3333-4444-555555555555";
   EXPECT_TRUE(BlockStore::Open(other, env_, clock_, 3).error().Is(Code::kWrongCluster));
   EXPECT_TRUE(
-      BlockStore::Open(TestOptions({"/none"}), env_, clock_, 3).error().Is(Code::kNotFound));
+      BlockStore::Open(TestOptions({"/none/x"}), env_, clock_, 3).error().Is(Code::kNotFound));
   ASSERT_TRUE(env_.CreateDirs("/home/user").ok());
   EXPECT_TRUE(BlockStore::Open(TestOptions({"/home"}), env_, clock_, 3).error().Is(Code::kNotEmpty))
       << "never formats somebody's files";
+}
+
+TEST_F(StoreTest, AMissingDirectoryIsMadeAtTheFirstStartOnly) {
+  OpenStore({"/new"});
+  EXPECT_TRUE(env_.Exists("/new/VERSION"));
+  store_.reset();
+  auto store = BlockStore::Open(TestOptions({"/new", "/unmounted"}), env_, clock_, 3);
+  ASSERT_TRUE(store.ok());
+  EXPECT_FALSE(env_.Exists("/unmounted"));
+  EXPECT_TRUE((*store)->Volumes()[1].failed);
 }
 
 TEST_F(StoreTest, TermIsRemembered) {
