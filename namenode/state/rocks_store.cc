@@ -163,6 +163,7 @@ class RocksStore final : public StateStore {
   }
 
   Result<bool> Get(std::string_view key, std::string* value) override {
+    if (!db_) return Closed();
     rocksdb::PinnableSlice slice;
     rocksdb::Status s =
         db_->Get(rocksdb::ReadOptions(), db_->DefaultColumnFamily(), ToSlice(key), &slice);
@@ -174,10 +175,12 @@ class RocksStore final : public StateStore {
 
   std::unique_ptr<StateIterator> NewIterator(std::string_view prefix,
                                              std::string_view start) override {
+    DFS_CHECK(db_ != nullptr);
     return std::make_unique<RocksIterator>(db_.get(), prefix, start, &live_iterators_);
   }
 
   Status Write(const WriteBatch& batch) override {
+    if (!db_) return Closed();
     rocksdb::WriteBatch out;
     for (const WriteBatch::Entry& entry : batch.entries()) {
       rocksdb::Status s = entry.deleted ? out.Delete(ToSlice(entry.key))
@@ -190,6 +193,7 @@ class RocksStore final : public StateStore {
   }
 
   Status Flush() override {
+    if (!db_) return Closed();
     rocksdb::FlushOptions options;
     options.wait = true;
     options.allow_write_stall = true;
@@ -197,6 +201,7 @@ class RocksStore final : public StateStore {
   }
 
   Status StartFlush() override {
+    if (!db_) return Closed();
     uint64_t under_way = 0;
     db_->GetIntProperty("rocksdb.mem-table-flush-pending", &under_way);
     uint64_t running = 0;
@@ -209,6 +214,7 @@ class RocksStore final : public StateStore {
   }
 
   Result<AppliedMark> FlushedMark() override {
+    if (!db_) return Closed();
     rocksdb::ReadOptions options;
     options.read_tier = rocksdb::kPersistedTier;
     std::string value;
@@ -219,6 +225,7 @@ class RocksStore final : public StateStore {
   }
 
   Result<CheckpointInfo> CreateCheckpoint(const std::string& directory) override {
+    if (!db_) return Closed();
     rocksdb::Checkpoint* raw = nullptr;
     rocksdb::Status s = rocksdb::Checkpoint::Create(db_.get(), &raw);
     std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
@@ -250,6 +257,7 @@ class RocksStore final : public StateStore {
 
   Stats GetStats() override {
     Stats stats;
+    if (!db_) return stats;
     auto property = [this](const char* name) {
       uint64_t value = 0;
       db_->GetIntProperty(name, &value);
@@ -263,6 +271,9 @@ class RocksStore final : public StateStore {
   }
 
  private:
+  /// After an install that failed half-way: the member stops, but may still be asked.
+  static Status Closed() { return Status(Code::kIoError, "the state store is closed"); }
+
   std::string Path(const std::string& name) const { return options_.directory + "/" + name; }
 
   /// Of "state-<n>"; 0 when it is not one.

@@ -42,6 +42,19 @@ std::string Refusal(Code code, std::string message) {
   return EncodeReply({code, std::move(message), {}});
 }
 
+/// These end or change the session that a reply would be stored under, so nobody's session runs them.
+bool IsAboutSessions(const CommandBody& body) {
+  switch (TypeOf(body)) {
+    case CommandType::kOpenSession:
+    case CommandType::kResumeSession:
+    case CommandType::kExpireSession:
+    case CommandType::kCloseSession:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// Protocols, section 1.2 and 1.3.
 Result<Admission> Admit(Txn& txn, const CommandHeader& header) {
   Admission admission;
@@ -221,6 +234,8 @@ class StateMachine::Impl {
   /// An error is the member's; what the client is told is the encoded reply.
   Result<std::string> Run(const Command& command) {
     txn_.Begin(&command.header);
+    if (command.header.session.valid() && IsAboutSessions(command.body))
+      return Refusal(Code::kInvalidArgument, "not within a session");
     const Counters before = txn_.counters();
     DFS_ASSIGN_OR_RETURN(Admission admission, Admit(txn_, command.header));
     if (!admission.run) return std::move(admission.reply);
@@ -234,7 +249,6 @@ class StateMachine::Impl {
       reply = {status.code(), status.message(), {}};
     }
     std::string encoded = EncodeReply(reply);
-    // A session that ended itself in this command leaves nothing to store a reply under.
     if (admission.store_reply && !DefectOn(Defect::kReplyNotStored))
       txn_.Put(ReplyKey(command.header.session, command.header.sequence), encoded);
     if (!(txn_.counters() == before))
