@@ -145,11 +145,20 @@ void FaultFileSystem::Synced(uint64_t inode) {
 void FaultFileSystem::SyncNames(const std::string& directory) {
   std::lock_guard lock(mutex_);
   std::string parent = Clean(directory);
-  std::erase_if(changes_, [&](const Change& change) {
-    if (fs::path(change.path).parent_path() != parent) return false;
+  std::vector<Change> left;
+  for (Change& change : changes_) {
+    if (fs::path(change.path).parent_path() != parent) {
+      left.push_back(std::move(change));
+      continue;
+    }
     if (!change.backup.empty()) fs::remove(change.backup);
-    return true;
-  });
+    // A directory that is gone for good takes along what was still to be undone inside it; another
+    // one may have its name now.
+    if (change.kind != Change::kDirectoryRemoved && change.kind != Change::kRenamed) continue;
+    std::string gone = (change.kind == Change::kRenamed ? Clean(change.other) : change.path) + "/";
+    std::erase_if(left, [&](const Change& inside) { return inside.path.starts_with(gone); });
+  }
+  changes_ = std::move(left);
 }
 
 void FaultFileSystem::Undo(const Change& change) {
