@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "common/base/check.h"
-#include "common/base/defects.h"
 #include "common/client/core/calls.h"
 #include "common/client/core/convert.h"
 #include "common/wire/packet.h"
@@ -295,12 +294,6 @@ void BlockWriter::HandleFault() {
   state_ = State::kExcluding;
   if (survivors.empty()) {
     RestartElsewhere();
-    return;
-  }
-  if (DefectOn(Defect::kExclusionNotCommitted)) {
-    std::erase_if(target_.members, [&](const wire::Member& m) { return m.datanode == at_fault; });
-    state_ = State::kOpen;
-    StartStream();
     return;
   }
   Exclude(std::move(survivors));

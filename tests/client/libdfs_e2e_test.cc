@@ -1,0 +1,287 @@
+// libdfs against real daemons: a development cluster of three namenodes and three datanodes, whose members are
+// killed and revived while files are written, overwritten, read and compared.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <filesystem>
+#include <thread>
+
+#include "common/base/random.h"
+#include "dfs/client.h"
+
+namespace dfs {
+namespace {
+
+const std::string kBin = DFS_BIN_DIR;
+
+class Cluster : public ::testing::Test {
+ protected:
+  static bool Built() {
+    for (const char* program : {"dfs", "dfs-namenode", "dfs-datanode"}) {
+      if (::access((kBin + "/" + program).c_str(), X_OK) != 0) return false;
+    }
+    return true;
+  }
+  static int Dev(const std::string& arguments) {
+    const std::string command = kBin + "/dfs dev " + arguments + " >" + work_ + "/dev.log 2>&1";
+    const int status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+  static void SetUpTestSuite() {
+    if (!Built()) return;
+    char name[] = "/tmp/dfs-libdfs-XXXXXX";
+    work_ = ::mkdtemp(name);
+    const std::string run = work_ + "/run";
+    ::mkdir(run.c_str(), 0700);
+    ::setenv("XDG_RUNTIME_DIR", run.c_str(), 1);
+    ::unsetenv("DFS_NAMENODES");
+    ASSERT_EQ(Dev("start " + work_ + "/c --namenodes 3 --datanodes 3"), 0);
+  }
+  static void TearDownTestSuite() {
+    if (work_.empty()) return;
+    Dev("destroy " + work_ + "/c --yes");
+    std::filesystem::remove_all(work_);
+  }
+  void SetUp() override {
+    if (!Built()) GTEST_SKIP() << "the programs are not built";
+    auto connected = Client::connect({});
+    ASSERT_TRUE(connected.ok()) << connected.error().ToString();
+    fs_ = *connected;
+  }
+  void TearDown() override {
+    if (work_.empty()) return;
+    EXPECT_EQ(Dev("start " + work_ + "/c"), 0) << "the dead come back";
+  }
+  static std::string Pattern(size_t n, uint64_t seed) {
+    Random random(seed);
+    std::string s(n, '\0');
+    for (size_t i = 0; i + 8 <= n; i += 8) {
+      const uint64_t word = random.Next();
+      s.replace(i, 8, reinterpret_cast<const char*>(&word), 8);
+    }
+    return s;
+  }
+
+  static std::string work_;
+  Client fs_{nullptr};
+};
+std::string Cluster::work_;
+
+#define ASSERT_OK(expression)                        \
+  do {                                               \
+    const Status status_ = (expression);             \
+    ASSERT_TRUE(status_.ok()) << status_.ToString(); \
+  } while (false)
+
+TEST_F(Cluster, NamesAndSmallFiles) {
+  ASSERT_OK(fs_.create_directories("/names/a/b"));
+  ASSERT_OK(fs_.write_file("/names/a/b/f", "hello"));
+  EXPECT_EQ(fs_.read_file("/names/a/b/f").value_or(""), "hello");
+  EXPECT_EQ(fs_.write_file("/names/a/b/f", "x", {.exclusive = true}).code(), Code::kAlreadyExists);
+  ASSERT_OK(fs_.rename("/names/a/b/f", "/names/g"));
+  ASSERT_OK(fs_.symlink("g", "/names/link"));
+  EXPECT_EQ(fs_.read_file("/names/link").value_or(""), "hello");
+  EXPECT_EQ(fs_.read_link("/names/link").value_or(""), "g");
+  ASSERT_OK(fs_.link("/names/g", "/names/h"));
+  EXPECT_EQ(fs_.stat("/names/h")->nlink, 2u);
+  ASSERT_OK(fs_.chmod("/names/g", 0600));
+  ASSERT_OK(fs_.set_xattr("/names/g", "user.k", "v"));
+  EXPECT_EQ(fs_.get_xattr("/names/h", "user.k").value_or(""), "v");
+  EXPECT_EQ(fs_.rmdir("/names").code(), Code::kNotEmpty);
+  EXPECT_EQ(fs_.unlink("/names/a").code(), Code::kIsDirectory);
+  int seen = 0;
+  auto list = fs_.list("/names", {.attributes = true, .recursive = true, .page = 2});
+  ASSERT_TRUE(list.ok());
+  for (const DirEntry& entry : *list) {
+    EXPECT_TRUE(entry.status.has_value()) << entry.path;
+    ++seen;
+  }
+  ASSERT_OK(list->error());
+  EXPECT_EQ(seen, 5);
+  EXPECT_EQ(fs_.usage("/names")->files, 2u) << "a further link is a name, not a file";
+  ASSERT_TRUE(fs_.remove_all("/names").ok());
+  EXPECT_FALSE(fs_.exists("/names").value_or(true));
+}
+
+TEST_F(Cluster, SizesRoundTripThroughInodesAndBlocks) {
+  for (size_t size : {0u, 1u, 4096u, 16384u, 16385u, 100'000u, 1'048'576u, 3'000'001u}) {
+    SCOPED_TRACE(size);
+    const std::string data = Pattern(size, size + 1);
+    size_t given = 0;
+    auto written = fs_.write_file_atomically(
+        "/round",
+        [&](std::span<std::byte> out) -> Result<size_t> {
+          const size_t n = std::min<size_t>({out.size(), data.size() - given, 77'777});
+          std::memcpy(out.data(), data.data() + given, n);
+          given += n;
+          return n;
+        },
+        {.block_size = 1u << 20});
+    ASSERT_TRUE(written.ok()) << written.error().ToString();
+    EXPECT_EQ(*written, size);
+    EXPECT_TRUE(fs_.read_file("/round").value_or("?") == data);
+  }
+  auto list = fs_.list("/");
+  for (const DirEntry& e : *list) EXPECT_EQ(e.name.find(".dfs-"), std::string::npos) << e.name;
+}
+
+TEST_F(Cluster, AFailedSourceLeavesNothingBehind) {
+  int calls = 0;
+  auto written =
+      fs_.write_file_atomically("/never", [&](std::span<std::byte> out) -> Result<size_t> {
+        if (++calls > 5) return Status(Code::kCancelled, "enough");
+        return out.size();
+      });
+  EXPECT_EQ(written.status().code(), Code::kCancelled);
+  auto list = fs_.list("/");
+  ASSERT_TRUE(list.ok());
+  for (const DirEntry& e : *list) EXPECT_EQ(e.name.find("never"), std::string::npos) << e.name;
+}
+
+/// Random overwrites, appends, truncations and reads against a model, one file per thread, through one client.
+void Hammer(const Client& fs, int thread, const std::atomic<bool>& stop, std::atomic<int>* steps) {
+  const std::string path = "/hammer" + std::to_string(thread);
+  Random random(static_cast<uint64_t>(thread) + 99);
+  std::string model;
+  OpenOptions options;
+  options.create = true;
+  options.creation.block_size = 256u << 10;
+  auto file = fs.open_rw(path, options);
+  ASSERT_TRUE(file.ok()) << file.error().ToString();
+  for (int step = 0; !stop || step < 20; ++step) {
+    ++*steps;
+    switch (random.Uniform(8)) {
+      case 0:
+      case 1:
+      case 2: {
+        const uint64_t offset = random.Uniform(model.size() + 1);
+        const std::string data(1 + random.Uniform(random.OneIn(4) ? 200'000 : 8000),
+                               static_cast<char>('a' + random.Uniform(26)));
+        if (offset + data.size() > (4u << 20)) break;
+        ASSERT_OK(file->write_at(offset, data));
+        if (model.size() < offset + data.size()) model.resize(offset + data.size());
+        model.replace(offset, data.size(), data);
+        break;
+      }
+      case 3: {
+        const std::string data(1 + random.Uniform(50'000),
+                               static_cast<char>('A' + random.Uniform(26)));
+        if (model.size() + data.size() > (4u << 20)) break;
+        ASSERT_OK(file->append(data));
+        model += data;
+        break;
+      }
+      case 4:
+        if (random.OneIn(4)) {
+          const uint64_t size = random.Uniform(model.size() + 100'000);
+          ASSERT_OK(file->truncate(size));
+          model.resize(size, '\0');
+        } else {
+          ASSERT_OK(file->flush());
+        }
+        break;
+      case 5:
+        ASSERT_OK(file->sync());
+        break;
+      case 6: {
+        if (!random.OneIn(4)) break;
+        ASSERT_OK(file->close());
+        auto again = fs.open_rw(path);
+        ASSERT_TRUE(again.ok()) << again.error().ToString();
+        *file = std::move(*again);
+        ASSERT_EQ(file->size(), model.size());
+        break;
+      }
+      default: {
+        const uint64_t offset = random.Uniform(model.size() + 1);
+        std::string out(1 + random.Uniform(100'000), '\xee');
+        auto n = file->read_at(offset, std::as_writable_bytes(std::span<char>(out)));
+        ASSERT_TRUE(n.ok()) << n.error().ToString();
+        out.resize(*n);
+        ASSERT_TRUE(out == model.substr(offset, out.size()) &&
+                    out.size() == std::min<size_t>(model.size() - offset, out.size()))
+            << "thread " << thread << " step " << step << " offset " << offset;
+        break;
+      }
+    }
+  }
+  ASSERT_OK(file->close());
+  auto content = fs.read_file(path);
+  ASSERT_TRUE(content.ok()) << content.error().ToString();
+  ASSERT_TRUE(*content == model) << "thread " << thread << ": " << content->size() << " bytes of "
+                                 << model.size();
+}
+
+TEST_F(Cluster, RandomWritersSurviveALeaderAndADatanode) {
+  std::atomic<bool> stop{false};
+  std::atomic<int> steps{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) threads.emplace_back([&, t] { Hammer(fs_, t, stop, &steps); });
+  const auto progress = [&] {
+    const int target = steps + 60;
+    while (steps < target && !HasFailure()) ::usleep(20'000);
+  };
+  progress();
+  EXPECT_EQ(Dev("kill " + work_ + "/c leader"), 0);
+  progress();
+  EXPECT_EQ(Dev("kill " + work_ + "/c datanode-2"), 0);
+  progress();
+  stop = true;
+  for (std::thread& t : threads) t.join();
+}
+
+TEST_F(Cluster, AWriterAndAReaderThroughAPausedDatanode) {
+  const std::string data = Pattern(8u << 20, 5);
+  auto writer = fs_.create("/paused", {.block_size = 1u << 20});
+  ASSERT_TRUE(writer.ok());
+  ASSERT_OK(writer->write(std::string_view(data).substr(0, 3u << 20)));
+  ASSERT_EQ(Dev("pause " + work_ + "/c datanode-1"), 0);
+  ASSERT_OK(writer->write(std::string_view(data).substr(3u << 20)));
+  ASSERT_OK(writer->close());
+  EXPECT_TRUE(fs_.read_file("/paused").value_or("") == data);
+  ASSERT_EQ(Dev("resume " + work_ + "/c datanode-1"), 0);
+  EXPECT_TRUE(fs_.read_file("/paused").value_or("") == data);
+}
+
+TEST_F(Cluster, AChildOfForkIsToldToConnectAnew) {
+  ASSERT_OK(fs_.write_file("/fork", "parent"));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool refused = fs_.read_file("/fork").status().Is(Code::kClosed);
+    auto anew = Client::connect({});
+    const bool works = anew.ok() && anew->read_file("/fork").value_or("") == "parent";
+    ::_exit(refused && works ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+  EXPECT_EQ(fs_.read_file("/fork").value_or(""), "parent");
+}
+
+TEST_F(Cluster, AnAbandonedWriterLetsTheNextOneIn) {
+  {
+    auto writer = fs_.create("/abandoned");
+    ASSERT_TRUE(writer.ok());
+    ASSERT_OK(writer->write(Pattern(300'000, 3)));
+    ASSERT_OK(writer->flush());
+    ASSERT_OK(writer->write(Pattern(700'000, 4)));
+  }
+  auto other = Client::connect({});
+  ASSERT_TRUE(other.ok());
+  auto again = other->append("/abandoned");
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  EXPECT_GE(again->position(), 300'000u) << "what was flushed stays";
+  ASSERT_OK(again->write("end"));
+  ASSERT_OK(again->close());
+  const std::string content = other->read_file("/abandoned").value_or("");
+  EXPECT_EQ(content.substr(content.size() - 3), "end");
+  EXPECT_TRUE(content.substr(0, 300'000) == Pattern(300'000, 3));
+}
+
+}  // namespace
+}  // namespace dfs
