@@ -91,11 +91,11 @@ def test_names():
     longest = "x" * 255
     c.run("touch", f"/n/{longest}")
     too_long = c.run("touch", "/n/" + "x" * 256, code=1)
-    require("long" in too_long.error_text, f"unclear: {too_long}")
+    require("255 bytes" in too_long.error_text, f"unclear: {too_long}")
     deep = "/" + "/".join(["d" * 99] * 50)
     require(len(deep) == 5000, "the test's own arithmetic")
     path = c.run("stat", deep, code=1)
-    require("long" in path.error_text, f"unclear: {path}")
+    require("path too long" in path.error_text, f"unclear: {path}")
     c.run("mkdir", "-p", deep, code=1)
     raw = b"/n/not \xff\xfe utf-8"
     c.run("put", "-", raw, stdin=b"bytes")
@@ -149,7 +149,7 @@ def test_move_and_remove():
     c.run("rm", "-f", "/gone")
     c.run("rm", "-r", "/", code=4)
     usage = c.run("du", "-s", "--json", "/a").json()
-    require(usage["files"] == 2 and usage["bytes"] == 9 - 3, f"du: {usage}")
+    require(usage["files"] == 2 and usage["bytes"] == 9, f"du: {usage}")
     c.run("rm", "-r", "/a")
     c.run("stat", "/a", code=1)
 

@@ -77,6 +77,7 @@ Status WriteAll(int fd, const std::byte* data, size_t size) {
   while (size > 0) {
     const ssize_t n = write(fd, data, size);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EPIPE) _exit(kExitPipe);  // standard output: nobody reads any more
     if (n <= 0) return Status::FromSystem(errno, "write");
     data += n;
     size -= static_cast<size_t>(n);
@@ -274,9 +275,7 @@ void Getter::Get(const std::string& remote, const FileStatus& status, const Dire
 }
 
 void Getter::GetToStdout(const std::string& remote) {
-  Status got = CopyTo(1, remote);
-  if (got.posix_errno() == EPIPE) _exit(kExitPipe);
-  Done(remote, got);
+  Done(remote, CopyTo(1, remote));
   progress_.AddFile();
 }
 

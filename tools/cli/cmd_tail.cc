@@ -76,7 +76,6 @@ int RunTail(const Arguments& arguments) {
   const std::optional<Client> client = verb.Connect();
   if (!client) return verb.ExitCode();
   const Status done = Tail(*client, ClusterPath(typed), lines, bytes, bytes != UINT64_MAX, follow);
-  if (done.posix_errno() == EPIPE) return kExitPipe;
   if (!done) verb.Failed("read", typed, done);
   return verb.ExitCode();
 }

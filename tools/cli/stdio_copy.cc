@@ -19,6 +19,7 @@ Status CopyToStdout(Reader& reader) {
     for (size_t done = 0; done < n;) {
       const ssize_t written = write(1, buffer.get() + done, n - done);
       if (written < 0 && errno == EINTR) continue;
+      if (written < 0 && errno == EPIPE) _exit(kExitPipe);  // quietly
       if (written <= 0) return Status::FromSystem(errno, "write to standard output");
       done += static_cast<size_t>(written);
     }

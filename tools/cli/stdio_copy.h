@@ -5,7 +5,7 @@
 
 namespace dfs::cli {
 
-/// From the reader's position to the end. An error of EPIPE: nobody reads any more.
+/// From the reader's position to the end. Ends the process quietly when nobody reads any more.
 Status CopyToStdout(Reader& reader);
 
 }  // namespace dfs::cli

@@ -141,8 +141,6 @@ std::string HintFor(const Status& status) {
       return "See: dfs fsck -v PATH";
     case Code::kNotEmpty:
       return "To remove what is in it too: dfs rm -r";
-    case Code::kNameTooLong:
-      return "A name may have 255 bytes, a path 4,096";
     default:
       return "";
   }
@@ -160,9 +158,10 @@ void PrintError(bool json, std::string_view action, std::string_view object, con
   if (quoted[0] != '\'') quoted = "'" + quoted + "'";
   quoted = object.empty() ? "" : " " + quoted;
   std::string message = why.message().empty() ? std::string(CodeName(why.code())) : why.message();
-  // "'/a': /a: no such file" says it twice.
-  const std::string prefix = std::string(object) + ": ";
-  if (message.rfind(prefix, 0) == 0) message.erase(0, prefix.size());
+  // "cannot read '/a': open /a: no such file" says it twice.
+  constexpr size_t kLongestVerb = 24;
+  const size_t again = message.find(std::string(object) + ": ");
+  if (again <= kLongestVerb) message.erase(0, again + object.size() + 2);
   while (!message.empty() && message.back() == '.') message.pop_back();
   if (hint.empty()) {
     fmt::print(stderr, "dfs: cannot {}{}: {}\n", action, quoted, message);
