@@ -1,6 +1,11 @@
 // The state on RocksDB through 200 power cuts at random file operations. After each: the applied mark
 // is exactly that of its effects, nothing that was reported as flushed is lost, and replaying the log
 // from there gives the same state as a member that never crashed.
+#include <rocksdb/env.h>
+
+#include <atomic>
+#include <thread>
+
 #include "common/base/defects.h"
 #include "namenode/state/consistency.h"
 #include "tests/crash/fault_fs.h"
@@ -11,6 +16,7 @@ namespace {
 
 constexpr int kCommands = 500;
 constexpr int kCuts = 200;
+constexpr int kLanes = 8;
 
 struct Reference {
   std::vector<std::string> log;
@@ -34,8 +40,11 @@ Reference MakeReference() {
   return reference;
 }
 
-class CrashTest : public testing::Test {
- protected:
+/// One member and its disk.
+class Lane {
+ public:
+  Lane(const Reference* reference, uint64_t seed) : reference_(*reference), random_(seed) {}
+
   void Start() {
     Stop();
     directory_ = std::make_unique<TempDir>();
@@ -83,6 +92,14 @@ class CrashTest : public testing::Test {
     committed_ = flushed_ = index;
   }
 
+  /// The end of the log: equal to the member that never crashed.
+  void CheckEnd() {
+    ASSERT_OK(machine_->Commit());
+    ASSERT_EQ(machine_->state_hash(), reference_.hash[kCommands]);
+    ASSERT_EQ(*ContentHash(*store_), reference_.content[kCommands]);
+    ASSERT_OK(CheckConsistency(*store_));
+  }
+
   /// Goes on with the log until the power goes off or the log ends.
   void Work() {
     while (machine_->applied_index() < kCommands && !fs_->off()) {
@@ -108,8 +125,8 @@ class CrashTest : public testing::Test {
     EXPECT_TRUE(fs_->off() || machine_->applied_index() == kCommands);
   }
 
-  Reference reference_ = MakeReference();
-  Random random_{777};
+  const Reference& reference_;
+  Random random_;
   std::unique_ptr<TempDir> directory_;
   std::shared_ptr<FaultFileSystem> fs_;
   std::unique_ptr<StateStore> store_;
@@ -118,73 +135,96 @@ class CrashTest : public testing::Test {
   LogIndex committed_ = 0;  // what was handed to it
 };
 
-TEST_F(CrashTest, PowerCutsAtRandomPoints) {
-  int cuts = 0, ends = 0;
-  uint64_t bytes = 0, names = 0, lost_commands = 0;
-  Start();
-  while (cuts < kCuts) {
-    fs_->CutAfter(random_.Uniform(120));
-    Work();
-    if (HasFatalFailure()) return;
-    if (!fs_->off()) {
-      // The end of the log: equal to the member that never crashed.
-      ASSERT_OK(machine_->Commit());
-      ASSERT_EQ(machine_->state_hash(), reference_.hash[kCommands]);
-      ASSERT_EQ(*ContentHash(*store_), reference_.content[kCommands]);
-      ASSERT_OK(CheckConsistency(*store_));
-      ++ends;
-      Start();
+/// What the cuts of all lanes took away.
+struct Totals {
+  std::atomic<uint64_t> cuts{0}, ends{0}, bytes{0}, names{0}, commands{0};
+};
+
+void CutRepeatedly(Lane& lane, int cuts, Totals& totals) {
+  lane.Start();
+  for (int done = 0; done < cuts && !testing::Test::HasFatalFailure();) {
+    lane.fs_->CutAfter(lane.random_.Uniform(120));
+    lane.Work();
+    if (testing::Test::HasFatalFailure()) break;
+    if (!lane.fs_->off()) {
+      lane.CheckEnd();
+      ++totals.ends;
+      lane.Start();
       continue;
     }
-    ++cuts;
-    LogIndex before = committed_;
-    FaultFileSystem::Losses losses = fs_->losses();
-    CrashAndCheck();
-    if (HasFatalFailure()) return;
-    lost_commands += before - committed_;
-    bytes += fs_->losses().bytes - losses.bytes;
-    names += fs_->losses().names - losses.names;
+    ++done;
+    ++totals.cuts;
+    LogIndex before = lane.committed_;
+    FaultFileSystem::Losses losses = lane.fs_->losses();
+    lane.CrashAndCheck();
+    totals.commands += before - lane.committed_;
+    totals.bytes += lane.fs_->losses().bytes - losses.bytes;
+    totals.names += lane.fs_->losses().names - losses.names;
   }
-  Stop();
+  lane.Stop();
+}
+
+TEST(CrashTest, PowerCutsAtRandomPoints) {
+  const Reference reference = MakeReference();
+  Totals totals;
+  // In parallel, with background threads enough, because RocksDB's sleep for a second when a flush
+  // has failed.
+  for (auto pool : {rocksdb::Env::HIGH, rocksdb::Env::LOW})
+    rocksdb::Env::Default()->SetBackgroundThreads(2 * kLanes, pool);
+  std::vector<std::thread> threads;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    threads.emplace_back([&, lane] {
+      Lane member(&reference, 777 + static_cast<uint64_t>(lane));
+      CutRepeatedly(member, kCuts / kLanes, totals);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  if (testing::Test::HasFailure()) return;
+  EXPECT_EQ(totals.cuts, static_cast<uint64_t>(kCuts));
   // Cuts that lose nothing would show nothing.
-  EXPECT_GT(bytes, 1000u);
-  EXPECT_GT(names, 100u);
-  EXPECT_GT(lost_commands, 100u);
-  printf("%d cuts, %d runs to the end, %lu bytes, %lu names and %lu commands lost and replayed\n",
-         cuts, ends, bytes, names, lost_commands);
+  EXPECT_GT(totals.bytes, 1000u);
+  EXPECT_GT(totals.names, 100u);
+  EXPECT_GT(totals.commands, 100u);
+  printf("%lu cuts, %lu runs to the end, %lu bytes, %lu names and %lu commands lost and replayed\n",
+         totals.cuts.load(), totals.ends.load(), totals.bytes.load(), totals.names.load(),
+         totals.commands.load());
 }
 
-TEST_F(CrashTest, TheModelLosesWhatWasNotFlushed) {
-  Start();
-  for (LogIndex i = 1; i <= 100; ++i) ASSERT_OK(machine_->Apply(i, 1, reference_.log[i - 1]));
-  ASSERT_OK(machine_->Commit());
-  ASSERT_OK(store_->Flush());
-  for (LogIndex i = 101; i <= 200; ++i) ASSERT_OK(machine_->Apply(i, 1, reference_.log[i - 1]));
-  ASSERT_OK(machine_->Commit());
-  flushed_ = 100;
-  committed_ = 200;
-  fs_->CutAfter(0);
-  CrashAndCheck();
-  EXPECT_EQ(machine_->applied_index(), 100u);
-  Stop();
+TEST(CrashTest, TheModelLosesWhatWasNotFlushed) {
+  const Reference reference = MakeReference();
+  Lane lane(&reference, 1);
+  lane.Start();
+  for (LogIndex i = 1; i <= 100; ++i) ASSERT_OK(lane.machine_->Apply(i, 1, reference.log[i - 1]));
+  ASSERT_OK(lane.machine_->Commit());
+  ASSERT_OK(lane.store_->Flush());
+  for (LogIndex i = 101; i <= 200; ++i) ASSERT_OK(lane.machine_->Apply(i, 1, reference.log[i - 1]));
+  ASSERT_OK(lane.machine_->Commit());
+  lane.flushed_ = 100;
+  lane.committed_ = 200;
+  lane.fs_->CutAfter(0);
+  lane.CrashAndCheck();
+  EXPECT_EQ(lane.machine_->applied_index(), 100u);
+  lane.Stop();
 }
 
-TEST_F(CrashTest, DefectAppliedIndexNotInBatchIsSeen) {
-  Start();
+TEST(CrashTest, DefectAppliedIndexNotInBatchIsSeen) {
+  const Reference reference = MakeReference();
+  Lane lane(&reference, 1);
+  lane.Start();
   SetDefect(Defect::kAppliedIndexNotInBatch, true);
   for (LogIndex i = 1; i <= 100; ++i) {
-    ASSERT_OK(machine_->Apply(i, 1, reference_.log[i - 1]));
-    if (i % 10 == 0) ASSERT_OK(machine_->Commit());
+    ASSERT_OK(lane.machine_->Apply(i, 1, reference.log[i - 1]));
+    if (i % 10 == 0) ASSERT_OK(lane.machine_->Commit());
   }
   SetDefect(Defect::kAppliedIndexNotInBatch, false);
-  ASSERT_OK(store_->Flush());
-  machine_.reset();
-  store_.reset();
-  ASSERT_TRUE(Open());
-  LogIndex index = machine_->applied_index();
+  ASSERT_OK(lane.store_->Flush());
+  lane.machine_.reset();
+  lane.store_.reset();
+  ASSERT_TRUE(lane.Open());
+  LogIndex index = lane.machine_->applied_index();
   EXPECT_EQ(index, 90u);
-  EXPECT_NE(*ContentHash(*store_), reference_.content[index]);
-  Stop();
+  EXPECT_NE(*ContentHash(*lane.store_), reference.content[index]);
+  lane.Stop();
 }
 
 }  // namespace

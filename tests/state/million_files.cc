@@ -155,6 +155,7 @@ class Bench {
 }  // namespace dfs::nn
 
 int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);
   uint64_t files = argc > 1 ? strtoull(argv[1], nullptr, 10) : 1'000'000;
   std::string base = argc > 2 ? argv[2] : std::filesystem::temp_directory_path().string();
   std::string directory = base + "/million-files-" + std::to_string(getpid());
