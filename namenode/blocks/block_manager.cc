@@ -58,6 +58,12 @@ void BlockManager::OnLeading(Term term) {
   term_ = term;
   scan_from_ = BlockId();
   shard_from_ = 0;
+  passes_ = 0;
+  auto recover = state_.ListBlocksToRecover();
+  if (!recover) LogError("cannot list the blocks to recover: {}", recover.error().ToString());
+  if (recover) {
+    for (const auto& [block, record] : *recover) recover_[block] = false;
+  }
   // Every node is to say again what it has: what an earlier leader ordered may still have been under way.
   for (const auto& node : registry_.nodes()) node->report_asked_ns = 0;
   LeaveSafeModeWhenDue();  // a new cluster has nothing to wait for

@@ -212,6 +212,8 @@ class BlockManager {
   void Act(BlockId block, BlockRecovery::Actions actions);
   void ActOne(BlockId block, uint64_t run, const BlockRecovery::Action& action);
   void ProposeFor(BlockId block, uint64_t run, const BlockRecovery::Action& action);
+  /// Defect::kRecoveryWithoutFence only.
+  void GoOnUnfenced(BlockId block, uint64_t run);
   void OnProposed(BlockId block, uint64_t run, BlockRecovery::Action::Kind kind,
                   Result<std::string> reply);
   RunningRecovery* FindRun(BlockId block, uint64_t run);
@@ -243,6 +245,8 @@ class BlockManager {
   uint64_t next_run_ = 1;
   BlockId scan_from_;
   size_t shard_from_ = 0;
+  uint64_t passes_ = 0;  // of the scan over the records, in this term
+  uint64_t ticks_ = 0;
 
   // Kept by followers, too.
   std::unordered_map<BlockId, std::vector<DatanodeId>>

@@ -1,6 +1,7 @@
 // BlockManager: drives BlockRecovery - proposals into the log, orders to datanodes.
 #include <algorithm>
 
+#include "common/base/defects.h"
 #include "common/base/logging.h"
 #include "namenode/blocks/block_manager.h"
 #include "namenode/blocks/running_recovery.h"
@@ -114,8 +115,35 @@ void BlockManager::ActOne(BlockId block, uint64_t run, const BlockRecovery::Acti
 void BlockManager::ProposeFor(BlockId block, uint64_t run, const BlockRecovery::Action& action) {
   using Kind = BlockRecovery::Action::Kind;
   CommandBody body;
+  if (DefectOn(Defect::kRecoveryWithoutFence) && action.kind == Kind::kProposeClose &&
+      !FindRun(block, run)->unfenced_close) {
+    // The rule left out: the stamp is committed when all is done instead of before anything is.
+    FindRun(block, run)->unfenced_close = action;
+    Result<BlockRecord> record = state_.GetBlock(block);
+    BeginBlockRecoveryCommand late;
+    late.block = block;
+    if (record) late.expected_stamp = record->LatestStamp();
+    late.closed_too = FindRun(block, run)->was_closed;
+    body = late;
+    proposer_.Propose(std::move(body), [this, alive = std::weak_ptr<char>(alive_), block,
+                                        run](Result<std::string> reply) {
+      RunningRecovery* r = alive.expired() ? nullptr : FindRun(block, run);
+      if (r == nullptr) return;
+      Result<OpenBlockResult> fenced =
+          reply ? DecodeResult<OpenBlockResult>(*reply) : reply.error();
+      if (!fenced) {
+        recoveries_.erase(block);
+        return;
+      }
+      BlockRecovery::Action close = *r->unfenced_close;
+      close.stamp = fenced->stamp;
+      ProposeFor(block, run, close);
+    });
+    return;
+  }
   switch (action.kind) {
     case Kind::kProposeFence: {
+      if (DefectOn(Defect::kRecoveryWithoutFence)) return GoOnUnfenced(block, run);
       BeginBlockRecoveryCommand c;
       c.block = block;
       c.expected_stamp = action.stamp;
@@ -137,7 +165,7 @@ void BlockManager::ProposeFor(BlockId block, uint64_t run, const BlockRecovery::
       c.recovery_stamp = action.stamp;
       c.length = action.length;
       c.members = action.members;
-      c.allow_shorter = action.allow_shorter;
+      c.allow_shorter = action.allow_shorter || DefectOn(Defect::kRecoveryOnSilence);
       body = c;
       break;
     }
@@ -145,6 +173,21 @@ void BlockManager::ProposeFor(BlockId block, uint64_t run, const BlockRecovery::
   proposer_.Propose(std::move(body), [this, alive = std::weak_ptr<char>(alive_), block, run,
                                       kind = action.kind](Result<std::string> reply) {
     if (!alive.expired()) OnProposed(block, run, kind, std::move(reply));
+  });
+}
+
+void BlockManager::GoOnUnfenced(BlockId block, uint64_t run) {
+  executor_.Post([this, alive = std::weak_ptr<char>(alive_), block, run] {
+    RunningRecovery* r = alive.expired() ? nullptr : FindRun(block, run);
+    Result<BlockRecord> record = state_.GetBlock(block);
+    if (r == nullptr || !record) return;
+    BlockRecovery::Target target;
+    target.block = block;
+    target.stamp = Stamp(state_.counters().next_stamp);
+    target.committed_length = record->length;
+    target.was_closed = r->was_closed;
+    target.members = record->members;
+    Act(block, r->core.OnFenced(std::move(target), Now()));
   });
 }
 

@@ -57,7 +57,6 @@ BlockRecovery::Actions BlockRecovery::Propose(Action action) {
 
 BlockRecovery::Actions BlockRecovery::Start(int64_t now_ns) {
   phase_began_ns_ = now_ns;
-  if (DefectOn(Defect::kRecoveryWithoutFence)) return OnFenced(target_, now_ns);
   Action fence;
   fence.kind = Action::Kind::kProposeFence;
   fence.stamp = target_.stamp;

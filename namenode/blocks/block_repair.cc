@@ -95,10 +95,12 @@ void BlockManager::CheckClosed(BlockId block, const BlockRecord& record) {
 }
 
 void BlockManager::ScanSome() {
+  // The first pass of a term finds out how things stand; later ones only look for what an event missed.
+  size_t limit = passes_ == 0 ? options_.scan_per_tick : options_.scan_per_tick / 10 + 1;
   size_t seen = 0;
   BlockId last;
   Status status = state_.ForEachBlock(scan_from_, [&](BlockId block, const BlockRecord& record) {
-    if (seen++ == options_.scan_per_tick) {
+    if (seen++ == limit) {
       last = block;
       return false;
     }
@@ -107,7 +109,9 @@ void BlockManager::ScanSome() {
   });
   if (!status.ok()) LogError("scan of the blocks: {}", status.ToString());
   scan_from_ = last;  // 0 at the end: from the start again
+  if (!last.valid()) ++passes_;
   // And the other way round, for replicas without a record; a shard each time.
+  if (++ticks_ % 5 != 0) return;
   const Counters& counters = state_.counters();
   map_.ForEachInShard(shard_from_, [&](BlockId block) {
     if (block.value >= counters.next_block) return;
@@ -231,7 +235,16 @@ bool BlockManager::DeleteObsoleteOf(BlockId block) {
   std::vector<NodeIndex> drop = ChooseObsolete(facts, views, registry_.live_count());
   if (drop.empty() && health.excess > 0) drop = ChooseExcess(facts, views);
   if (!drop.empty()) {
-    if (!brake_.Allow(drop.size(), map_.replicas(), Now())) return false;
+    bool tripped = brake_.tripped(Now());
+    if (!brake_.Allow(drop.size(), map_.replicas(), Now())) {
+      if (!tripped) {
+        LogError(
+            "more replicas are to be dropped than 5% and 1,000 in an hour, which no delete "
+            "explains: none of "
+            "them is until the hour is over");
+      }
+      return false;
+    }
     for (NodeIndex index : drop) {
       auto view = std::find_if(views.begin(), views.end(),
                                [&](const ReplicaView& v) { return v.replica.node == index; });

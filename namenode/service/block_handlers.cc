@@ -31,8 +31,13 @@ Service::Finish Service::WritableFinish(SessionId session) {
     for (DatanodeId id : result.members) {
       idl::ReplicaLocation& location = b.members.emplace_back();
       location.datanode = Signed(id.value);
-      // Not known to this (new) leader yet: the writer knows it, or asks again with the same sequence.
-      if (const Datanode* node = blocks_.FindDatanode(id)) ToIdl(*node, &location);
+      const Datanode* node = blocks_.FindDatanode(id);
+      if (node == nullptr) {
+        // A stored reply, and this new leader has not met the datanode yet: the same sequence may ask again.
+        return Status(Code::kUnavailable, "a member has not registered here yet")
+            .WithRetryAfter(500);
+      }
+      ToIdl(*node, &location);
     }
     b.token = Token(result.block, result.stamp, true, session);
     return idl::Encode(reply);

@@ -164,6 +164,9 @@ void SessionManager::Forget(Entry& entry, SessionId session, InodeId inode) {
     openers->second.erase(session);
     if (openers->second.empty()) openers_.erase(openers);
   }
+  // Almost always it still has a name, and there is nothing to release.
+  Result<Inode> record = state_.GetInode(inode);
+  if (!record || record->nlink > 0) return;
   auto sessions = state_.OrphanSessions(inode);
   if (!sessions) return;
   for (SessionId holder : *sessions) {

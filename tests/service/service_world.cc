@@ -303,7 +303,8 @@ idl::OpId ServiceWorld::NextOp(int64_t session) {
   op.session = session;
   op.incarnation = 1;
   op.sequence = ++sequences_[session];
-  op.first_outstanding = std::max<int64_t>(1, op.sequence - 100);  // the last hundred may be retried
+  op.first_outstanding =
+      std::max<int64_t>(1, op.sequence - 100);  // the last hundred may be retried
   return op;
 }
 
