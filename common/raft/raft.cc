@@ -21,7 +21,7 @@ Raft::Raft(const Options& options, InitialState initial, LogReader* reader, Rand
       hard_(initial.hard_state),
       heard_leader_ns_(kNever) {
   DFS_CHECK(options_.id.valid() && options_.election_min_ns > 0 &&
-            options_.election_max_ns > options_.election_min_ns);
+            options_.election_max_ns >= options_.election_min_ns);
   DFS_CHECK(options_.lease_ns * 2 <= options_.election_min_ns, "leader lease too long");
   DFS_CHECK(hard_.term >= log_.last_term(), "term {} behind the log's {}", hard_.term,
             log_.last_term());

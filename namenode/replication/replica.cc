@@ -83,6 +83,15 @@ Status Replica::Impl::Start() {
     return Status(Code::kInvalidArgument,
                   fmt::format("namenode {} is not among raft.members", self.value));
   }
+  const raft::Options& timing = options.raft;
+  if (timing.election_min_ns <= 0 || timing.election_max_ns < timing.election_min_ns ||
+      timing.lease_ns * 2 > timing.election_min_ns ||
+      (timing.lease_ns > 0 && timing.startup_silence_ns < timing.lease_ns)) {
+    return Status(
+        Code::kInvalidArgument,
+        "the leader lease may last at most half of the least election time-out, and a member must "
+        "be silent after its start for longer than a lease");
+  }
   raft::InitialState initial;
   DFS_RETURN_IF_ERROR(Recover(&initial));
   links = std::make_unique<PeerLinks>(network, directory, this, Random(random.Next()));

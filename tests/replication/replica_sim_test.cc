@@ -26,6 +26,17 @@ TEST_F(ReplicaSimTest, ASingleMemberServesAtOnce) {
   EXPECT_TRUE(group.at(1).applier->commands().contains("a"));
 }
 
+TEST_F(ReplicaSimTest, UnsafeTimingsAreRefused) {
+  SimGroup group(1, 1);
+  group.options.raft.lease_ns = 400 * kMillisecond;
+  EXPECT_TRUE(group.Start(1).Is(Code::kInvalidArgument));
+  group.options.raft.lease_ns = 300 * kMillisecond;
+  group.options.raft.startup_silence_ns = 200 * kMillisecond;
+  EXPECT_TRUE(group.Start(1).Is(Code::kInvalidArgument));
+  group.options.raft.startup_silence_ns = 400 * kMillisecond;
+  EXPECT_TRUE(group.Start(1));
+}
+
 TEST_F(ReplicaSimTest, ElectsReplicatesAndAnswers) {
   SimGroup group(2, 3);
   group.StartAll();
