@@ -25,6 +25,13 @@ BlockId ParseName(std::string_view name, bool* is_meta) {
   return BlockId(value);
 }
 
+/// Whether a copy at this stamp, made from a finalized replica, may take the place of what is here.
+bool GivesWayTo(const ReplicaInfo& here, Stamp stamp) {
+  if (here.state == ReplicaState::kRbw || here.state == ReplicaState::kRur) return false;
+  if (here.stamp == stamp) return here.corrupt || here.state == ReplicaState::kRwr;
+  return here.stamp < stamp;
+}
+
 /// With one of several volumes in this state the datanode starts without it.
 bool CanDoWithout(Code code) {
   switch (code) {
@@ -134,6 +141,7 @@ Status BlockStore::Scan(Volume& volume) {
         other->second = replica;
       }
       volume.AddUsed(static_cast<int64_t>(found->loaded.length));
+      if (found->corrupt) replica->MarkCorrupt();
       if (found->corrupt) corrupt_at_start_.emplace_back(replica->info(), found->why);
       loaded++;
     }
@@ -241,8 +249,7 @@ Result<OpenedReplica> BlockStore::CreateCopy(BlockId block, Stamp stamp) {
   auto found = Find(block);
   if (found.ok()) {
     const ReplicaInfo info = (*found)->info();
-    if (info.stamp >= stamp || info.state == ReplicaState::kRbw ||
-        info.state == ReplicaState::kRur) {
+    if (!GivesWayTo(info, stamp)) {
       return Status(Code::kAlreadyExists,
                     fmt::format("block {} is here, {} at stamp {}", block.value,
                                 StateName(info.state), info.stamp.value));
@@ -300,13 +307,14 @@ Status BlockStore::Finalize(const ReplicaPtr& replica, const WriteTicket& ticket
   auto stale = Find(replica->block());
   if (stale.ok()) {
     const ReplicaInfo info = (*stale)->info();
-    if (info.stamp >= replica->info().stamp) {
+    if (!GivesWayTo(info, replica->info().stamp)) {
       Forget(replica);
       (void)replica->Destroy(replica->info().stamp).ok();
       return Status(Code::kAlreadyExists, "a newer replica came while it was copied");
     }
-    LogInfo("block {}: the copy at stamp {} replaces the stale replica at {}",
-            replica->block().value, replica->info().stamp.value, info.stamp.value);
+    LogInfo("block {}: the copy at stamp {} replaces the {} replica at {}", replica->block().value,
+            replica->info().stamp.value, info.corrupt ? "corrupt" : StateName(info.state),
+            info.stamp.value);
     DFS_RETURN_IF_ERROR((*stale)->Destroy(info.stamp));
     // Old bytes must not come back under the new name's sidecar.
     DFS_RETURN_IF_ERROR(env_.SyncDir((*stale)->volume().BlockDir(replica->block())));
@@ -344,9 +352,15 @@ Status BlockStore::Delete(BlockId block, Stamp max_stamp) {
   return Status::Ok();
 }
 
+void BlockStore::ReportUnreadable(const ReplicaPtr& replica, const Status& why) {
+  const bool lost = why.Is(Code::kCorrupt) || why.Is(Code::kNotFound) || why.Is(Code::kIoError);
+  if (lost && !replica->volume().failed()) ReportCorrupt(replica, why);
+}
+
 void BlockStore::ReportCorrupt(const ReplicaPtr& replica, const Status& why) {
   LogError("block {} on {}: {}", replica->block().value, replica->volume().directory(),
            why.ToString());
+  replica->MarkCorrupt();
   if (events_.corrupt) events_.corrupt(replica->info());
 }
 

@@ -62,9 +62,9 @@ class BlockStore {
   /// A writer opens (docs/blocks.md, "Opening"). Without a replica here one is made new, unless the
   /// writer knows of acknowledged bytes. kNotFound, kStaleStamp, kConflict, kNoSpace.
   Result<OpenedReplica> OpenForWrite(BlockId block, const OpenForWriteRequest& request);
-  /// A copy by re-replication; replaces an unfinished one. kAlreadyExists when a replica of that
-  /// stamp or a newer one, or one that is being written, is here. An older one stays until the copy
-  /// is complete.
+  /// A copy by re-replication; replaces an unfinished one. kAlreadyExists when a replica is here
+  /// that is not older, and neither corrupt nor waiting for recovery, or one that is being written.
+  /// What is here stays until the copy is complete.
   Result<OpenedReplica> CreateCopy(BlockId block, Stamp stamp);
 
   /// kNotFound; kIoError when its volume failed.
@@ -79,6 +79,9 @@ class BlockStore {
   /// Deletes a replica whose stamp is at most max_stamp, whatever its state. kNotFound is success
   /// for callers.
   Status Delete(BlockId block, Stamp max_stamp);
+  /// A read failed: reported as corrupt if that is what it means (a mismatch, a bad sector, a
+  /// missing file), and not when the whole volume has failed.
+  void ReportUnreadable(const ReplicaPtr& replica, const Status& why);
   /// A reader or scanner found it so.
   void ReportCorrupt(const ReplicaPtr& replica, const Status& why);
 

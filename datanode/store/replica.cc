@@ -62,6 +62,7 @@ Replica::Replica(Volume& volume, BlockId block, const Loaded& loaded)
 ReplicaInfo Replica::info() const {
   std::lock_guard<std::mutex> hold(info_mutex_);
   ReplicaInfo info = info_;
+  info.corrupt = corrupt_;
   info.visible_length = std::min(info.length, visible_.load(std::memory_order_relaxed));
   return info;
 }

@@ -34,6 +34,7 @@ struct ReplicaInfo {
   uint64_t visible_length = 0;  // of an open replica: what every member has
   uint64_t storage_id = 0;
   bool on_disk = false;  // finalized on disk as well
+  bool corrupt = false;  // known to have lost bytes
 };
 
 /// What a writer says when it opens (see idl::OpenWriteStreamRequest).
@@ -75,6 +76,8 @@ class Replica {
   BlockId block() const { return block_; }
   Volume& volume() const { return *volume_; }
   ReplicaInfo info() const;
+  /// A good copy may take its place from now on.
+  void MarkCorrupt() { corrupt_ = true; }
 
   // ---- Writing. kStaleStamp when the ticket is void; kProtocol when sent sums do not match, kCorrupt
   // when a merged old chunk does not; kNoSpace leaves the replica as it was; any other failure of the disk makes it rwr.
@@ -185,6 +188,7 @@ class Replica {
   mutable std::weak_ptr<Files> files_;
   bool in_tmp_ = false;  // a copy, in the volume's tmp directory
 
+  std::atomic<bool> corrupt_{false};
   std::atomic<uint64_t> visible_{0};  // grows only
   mutable std::mutex info_mutex_;     // innermost
   ReplicaInfo info_;

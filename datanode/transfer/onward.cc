@@ -90,11 +90,11 @@ OnwardPool::~OnwardPool() {
   for (auto& [address, onward] : kept_) onward->Close();
 }
 
-void OnwardPool::Get(const rpc::Address& address, int64_t timeout_ns, Ready ready) {
+void OnwardPool::Get(const rpc::Address& address, int64_t timeout_ns, bool fresh, Ready ready) {
   const std::string name = address.ToString();
   auto it = kept_.find(name);
   if (it != kept_.end()) {
-    if (!it->second->closed() && !it->second->busy()) {
+    if (!fresh && !it->second->closed() && !it->second->busy()) {
       ready(it->second);
       return;
     }

@@ -36,6 +36,8 @@ class Onward : private rpc::Connection::Handler, public std::enable_shared_from_
   void Close();
   bool closed() const { return connection_ == nullptr; }
   bool busy() const { return busy_; }
+  /// It has carried a stream before, so the other side may have gone without our knowing yet.
+  bool used() const { return stream_ > 1; }
   bool writable() const {
     return connection_ == nullptr || connection_->queued_bytes() < connection_->send_window();
   }
@@ -58,8 +60,8 @@ class OnwardPool {
   explicit OnwardPool(rpc::Network& network) : network_(network) {}
   ~OnwardPool();
   using Ready = UniqueFunction<void(Result<std::shared_ptr<Onward>>)>;
-  /// A kept idle connection (then ready is called at once), or a new one.
-  void Get(const rpc::Address& address, int64_t timeout_ns, Ready ready);
+  /// A kept idle connection (then ready is called at once), unless fresh; or a new one.
+  void Get(const rpc::Address& address, int64_t timeout_ns, bool fresh, Ready ready);
 
  private:
   static constexpr size_t kMaxKept = 4;

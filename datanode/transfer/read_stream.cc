@@ -38,6 +38,7 @@ void ReadStream::Open(const idl::OpenReadStreamRequest& request) {
       pin_ = std::move(*pin);
     } else {
       admitted = pin.error();
+      context_.store.ReportUnreadable(replica_, admitted);
     }
   }
   if (!admitted) {
@@ -116,7 +117,7 @@ void ReadStream::SendSome() {
   while (!done_ && io_ && io_->writable()) {
     if (next_ >= end_) return End(Status::Ok());
     if (Status sent = sums_only_ ? SendSums() : SendData(); !sent) {
-      if (sent.Is(Code::kCorrupt)) context_.store.ReportCorrupt(replica_, sent);
+      context_.store.ReportUnreadable(replica_, sent);
       return End(sent);
     }
   }

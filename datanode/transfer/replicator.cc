@@ -97,7 +97,7 @@ struct Replicator::Copy : std::enable_shared_from_this<Replicator::Copy> {
       if (bytes_per_second > 0 && !WithinRate()) return;
       auto piece = replica->Read(read, std::min(kPieceBytes, length - read));
       if (!piece) {
-        if (piece.error().Is(Code::kCorrupt)) shared->store.ReportCorrupt(replica, piece.error());
+        shared->store.ReportUnreadable(replica, piece.error());
         return Finish(piece.error());
       }
       if (piece->data.empty() || replica->info().stamp != stamp) {

@@ -88,19 +88,23 @@ void WriteStream::OpenNext(const idl::OpenWriteStreamRequest& request) {
     chain_->OnNextLost(address.error());
     return Pump();
   }
+  next_address_ = *address;
   next_name_ = address->ToString();
+  next_request_ = idl::Encode(onward);
+  ConnectNext(false);
+}
+
+void WriteStream::ConnectNext(bool fresh) {
   state_ = State::kConnecting;
-  io_->PauseReading(paused_ = true);
-  io_->onward().Get(*address, kConnectTimeoutNs,
-                    [weak = weak_from_this(), payload = idl::Encode(onward)](
-                        Result<std::shared_ptr<Onward>> connection) mutable {
+  if (!paused_) io_->PauseReading(paused_ = true);
+  io_->onward().Get(next_address_, kConnectTimeoutNs, fresh,
+                    [weak = weak_from_this()](Result<std::shared_ptr<Onward>> connection) {
                       auto self = weak.lock();
-                      if (self)
-                        return self->NextConnected(std::move(connection), std::move(payload));
+                      if (self) self->NextConnected(std::move(connection));
                     });
 }
 
-void WriteStream::NextConnected(Result<std::shared_ptr<Onward>> onward, Buffer request) {
+void WriteStream::NextConnected(Result<std::shared_ptr<Onward>> onward) {
   if (state_ != State::kConnecting) return;
   if (!onward) {
     LogWarning("chain: next member {}: {}", next_name_, onward.error().ToString());
@@ -108,35 +112,13 @@ void WriteStream::NextConnected(Result<std::shared_ptr<Onward>> onward, Buffer r
     return Pump();
   }
   next_ = std::move(*onward);
-  Onward::Events events;
-  const auto weak = weak_from_this();
-  events.on_reply = [weak](Result<Buffer> reply) {
-    if (auto self = weak.lock()) self->NextReplied(std::move(reply));
-  };
-  events.on_ack = [weak](const wire::PacketHeader& ack) {
-    auto self = weak.lock();
-    if (!self || self->state_ == State::kDone) return;
-    self->next_progress_ns_ = self->context_.clock.BootNs();
-    self->chain_->OnNextAck(ack.seq, ack.code, DatanodeId(ack.detail));
-    self->Pump();
-  };
-  events.on_closed = [weak](const Status& why) {
-    auto self = weak.lock();
-    if (!self || self->state_ == State::kDone) return;
-    LogWarning("chain: next member {}: {}", self->next_name_, why.ToString());
-    self->next_ = nullptr;
-    self->chain_->OnNextLost(Status(Code::kUnavailable, why.message()));
-    self->Pump();
-  };
-  events.on_writable = [weak] {
-    auto self = weak.lock();
-    if (!self || !self->paused_ || !self->io_) return;
-    self->io_->PauseReading(self->paused_ = false);
-  };
-  next_->Open(std::move(request), std::move(events));
+  next_->Open(next_request_, NextEvents());
   state_ = State::kOpen;
   next_progress_ns_ = context_.clock.BootNs();
   ArmNextTimer();
+  for (const auto& parts : unheard_) {
+    if (next_) next_->Send(parts);
+  }
   while (!waiting_.empty() && state_ == State::kOpen) {
     auto [packet, payload] = std::move(waiting_.front());
     waiting_.pop_front();
@@ -147,9 +129,53 @@ void WriteStream::NextConnected(Result<std::shared_ptr<Onward>> onward, Buffer r
   }
 }
 
+Onward::Events WriteStream::NextEvents() {
+  Onward::Events events;
+  const auto weak = weak_from_this();
+  events.on_reply = [weak](Result<Buffer> reply) {
+    if (auto self = weak.lock()) self->NextReplied(std::move(reply));
+  };
+  events.on_ack = [weak](const wire::PacketHeader& ack) {
+    auto self = weak.lock();
+    if (!self || self->state_ == State::kDone) return;
+    self->HeardFromNext();
+    self->chain_->OnNextAck(ack.seq, ack.code, DatanodeId(ack.detail));
+    self->Pump();
+  };
+  events.on_closed = [weak](const Status& why) {
+    if (auto self = weak.lock()) self->NextClosed(why);
+  };
+  events.on_writable = [weak] {
+    auto self = weak.lock();
+    if (!self || !self->paused_ || !self->io_) return;
+    self->io_->PauseReading(self->paused_ = false);
+  };
+  return events;
+}
+
+void WriteStream::HeardFromNext() {
+  next_progress_ns_ = context_.clock.BootNs();
+  next_heard_ = true;
+  unheard_.clear();
+}
+
+void WriteStream::NextClosed(const Status& why) {
+  if (state_ == State::kDone) return;
+  const bool try_again = !next_heard_ && next_ && next_->used();
+  next_ = nullptr;
+  if (try_again && io_) {
+    // The other side had given the kept connection up; that is nobody's fault.
+    LogDebug("chain: the kept connection to {} was dead: {}", next_name_, why.ToString());
+    return ConnectNext(true);
+  }
+  LogWarning("chain: next member {}: {}", next_name_, why.ToString());
+  chain_->OnNextLost(Status(Code::kUnavailable, why.message()));
+  Pump();
+}
+
 void WriteStream::NextReplied(Result<Buffer> reply) {
   if (state_ == State::kDone) return;
-  next_progress_ns_ = context_.clock.BootNs();
+  HeardFromNext();
   idl::OpenWriteStreamReply next;
   Status status = reply ? idl::Decode(reply->view(), &next) : reply.error();
   if (!status) {
@@ -199,13 +225,14 @@ void WriteStream::Forward(const wire::Packet& packet, const Buffer& payload) {
   if (!next_) return;
   if (chain_->awaited_from_next() == 1) next_progress_ns_ = context_.clock.BootNs();
   const uint16_t flags = ChainMember::ForwardFlags(packet.header);
-  if (flags == packet.header.flags) {
-    next_->Send({payload});  // the very bytes that came
-  } else {
+  std::vector<Buffer> parts{payload};  // the very bytes that came
+  if (flags != packet.header.flags) {
     wire::PacketHeader header = packet.header;
     header.flags = flags;
-    next_->Send(wire::BuildPacket(header, packet.sums.view(), packet.data));
+    parts = wire::BuildPacket(header, packet.sums.view(), packet.data);
   }
+  if (!next_heard_) unheard_.push_back(parts);
+  next_->Send(std::move(parts));
   if (io_ && !paused_ && next_ && !next_->writable()) io_->PauseReading(paused_ = true);
 }
 
@@ -356,6 +383,7 @@ void WriteStream::End(bool well) {
     next_ = nullptr;
   }
   waiting_.clear();
+  unheard_.clear();
   if (is_copy_ && !well && open_.replica) context_.store.AbandonCopy(open_.replica);
   if (io_ && paused_) io_->PauseReading(paused_ = false);
   open_ = OpenedReplica();

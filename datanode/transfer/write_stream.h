@@ -5,6 +5,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/idl/idl_fwd.h"
 #include "datanode/transfer/chain_member.h"
@@ -28,8 +29,12 @@ class WriteStream : public Stream, public std::enable_shared_from_this<WriteStre
 
   Status OpenReplica(const idl::OpenWriteStreamRequest& request);
   void OpenNext(const idl::OpenWriteStreamRequest& request);
-  void NextConnected(Result<std::shared_ptr<Onward>> onward, Buffer request);
+  void NextConnected(Result<std::shared_ptr<Onward>> onward);
+  void ConnectNext(bool fresh);
   void NextReplied(Result<Buffer> reply);
+  void NextClosed(const Status& why);
+  void HeardFromNext();
+  Onward::Events NextEvents();
   void SendOpenReply(std::vector<int64_t> members);
   void Handle(const wire::Packet& packet, const Buffer& payload);
   void Forward(const wire::Packet& packet, const Buffer& payload);
@@ -56,7 +61,13 @@ class WriteStream : public Stream, public std::enable_shared_from_this<WriteStre
   std::shared_ptr<Onward> next_;
   bool has_next_ = false;
   bool replied_ = false;
+  rpc::Address next_address_;
   std::string next_name_;
+  Buffer next_request_;
+  /// What was forwarded before the next member said a word: sent again if a kept connection turns
+  /// out to have been dead.
+  std::vector<std::vector<Buffer>> unheard_;
+  bool next_heard_ = false;
   std::deque<std::pair<wire::Packet, Buffer>>
       waiting_;  // came before the next member was connected
   bool paused_ = false;

@@ -287,6 +287,27 @@ TEST_F(StoreTest, CopyReplacesTheStaleReplica) {
   EXPECT_EQ(*ReadAll(*replica), data);
 }
 
+TEST_F(StoreTest, CopyReplacesWhatIsCorruptOrWaitsForRecovery) {
+  OpenStore();
+  MakeFinalized(5, 10, 1000);
+  auto open = New(6, 10);
+  ASSERT_TRUE(WriteBytes(open, 0, "abc").ok());
+  Restart(false);
+  ASSERT_EQ((*store_->Find(BlockId(6)))->info().state, ReplicaState::kRwr);
+  EXPECT_FALSE(store_->CreateCopy(BlockId(5), Stamp(10)).ok());
+  store_->ReportCorrupt(*store_->Find(BlockId(5)), Status(Code::kCorrupt, "test"));
+  for (const uint64_t block : {5, 6}) {
+    auto copy = store_->CreateCopy(BlockId(block), Stamp(10));
+    ASSERT_TRUE(copy.ok()) << copy.error().ToString();
+    ASSERT_TRUE(WriteBytes(*copy, 0, "good").ok());
+    ASSERT_TRUE(store_->Finalize(copy->replica, copy->ticket, true).ok());
+    auto replica = store_->Find(BlockId(block));
+    EXPECT_EQ(*ReadAll(*replica), "good");
+    EXPECT_EQ((*replica)->info().state, ReplicaState::kFinalized);
+    EXPECT_FALSE((*replica)->info().corrupt);
+  }
+}
+
 TEST_F(StoreTest, UnfinishedCopyIsGoneAfterARestart) {
   OpenStore();
   auto copy = store_->CreateCopy(BlockId(5), Stamp(12));

@@ -155,6 +155,25 @@ TEST_F(TransferTest, AMemberThatCannotOpenIsNamed) {
   EXPECT_TRUE(writer.idle());
 }
 
+TEST_F(TransferTest, ADeadKeptConnectionIsNobodysFault) {
+  // The first member keeps its connection to the second, which restarts without the first's noticing.
+  WriteBlock(5, 10, 1000, {0, 1});
+  nodes_[1]->node.Crash();
+  net_.NodeDown(nodes_[1]->node, /*silent=*/true);
+  nodes_[1]->Destroy();
+  nodes_[1]->env.KillProcess();
+  nodes_[1]->Restart();
+  const std::string data = WriteBlock(6, 11, 700'000, {0, 1});
+  EXPECT_EQ(nodes_[1]->Content(6), data);
+}
+
+TEST_F(TransferTest, AMissingFileIsReported) {
+  WriteBlock(5, 10, 1000, {0, 1});
+  ASSERT_TRUE(nodes_[1]->env.Remove("/v/blocks/05/blk_5").ok());
+  EXPECT_FALSE(Read(1, 5, 10, 0, 0).status.ok());
+  EXPECT_EQ(nodes_[1]->corrupt.size(), 1u);
+}
+
 TEST_F(TransferTest, AHigherStampKillsTheOlderStream) {
   wire::ChainWriter old_writer(0);
   OpenChain(old_writer, {0, 1, 2}, 5, 0, 10);
