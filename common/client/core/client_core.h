@@ -37,6 +37,8 @@ struct CoreOptions {
   size_t write_buffer_bytes = 8u << 20;
   /// Silence of a datanode after which a read goes on at another replica.
   int64_t read_patience_ns = 3 * kSecond;
+  /// A read that no replica can answer is tried again for this long (a datanode may be starting).
+  int64_t read_retry_ns = 20 * kSecond;
   /// Block locations may be used for this long (protocols: a reader without a session).
   int64_t location_age_ns = 3 * kSecond;
   wire::ChainWriterLimits chain;

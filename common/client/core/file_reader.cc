@@ -10,6 +10,7 @@ namespace dfs::client {
 namespace {
 constexpr uint64_t kLocateAhead = 16;  // slots asked for at once
 constexpr int64_t kRetryNs = 200 * kMillisecond;
+constexpr int kCorruptRounds = 3;  // all replicas damaged this often in a row: they stay so
 }  // namespace
 
 struct FileReader::ReadOp {
@@ -19,6 +20,8 @@ struct FileReader::ReadOp {
   GuardPtr guard;
   Done<size_t> done;
   int64_t deadline_ns = 0;
+  int64_t retry_until_ns = 0;
+  int corrupt_rounds = 0;
   size_t clipped = 0;  // size, or what the file has
   bool force = false;  // the locations were no good
   size_t pieces = 0;   // under way
@@ -159,6 +162,7 @@ void FileReader::ReadAt(uint64_t offset, char* out, size_t size, GuardPtr guard,
   op->guard = std::move(guard);
   op->done = std::move(done);
   op->deadline_ns = core_->Deadline();
+  op->retry_until_ns = std::min(op->deadline_ns, core_->Now() + core_->options().read_retry_ns);
   ops_.push_back(op);
   RunOp(op);
 }
@@ -230,7 +234,8 @@ void FileReader::OnPieceDone(const OpPtr& op, const Status& status) {
     return;
   }
   Invalidate();
-  if (core_->closed() || core_->Now() + kRetryNs >= op->deadline_ns) {
+  const bool hopeless = op->error.Is(Code::kCorrupt) && ++op->corrupt_rounds >= kCorruptRounds;
+  if (hopeless || core_->closed() || core_->Now() + kRetryNs >= op->retry_until_ns) {
     FinishOp(op, op->error);
     return;
   }
@@ -335,9 +340,8 @@ void FileStream::FinishRead(Result<size_t> result) {
 
 void FileStream::Fetch() {
   if (block_ != nullptr || locating_ || at_end_ || !error_.ok() || Full()) return;
-  if (retry_until_ns_ == 0) retry_until_ns_ = core_->Deadline();
   locating_ = true;
-  reader_->Locate(fetch_offset_, 1, false, retry_until_ns_,
+  reader_->Locate(fetch_offset_, 1, false, core_->Deadline(),
                   [weak = weak_from_this()](Status status) {
                     auto self = weak.lock();
                     if (!self) return;
@@ -347,16 +351,14 @@ void FileStream::Fetch() {
                       self->Serve();
                       return;
                     }
-                    self->StartBlock(self->retry_until_ns_);
+                    self->StartBlock();
                   });
 }
 
-void FileStream::StartBlock(int64_t deadline_ns) {
-  (void)deadline_ns;
+void FileStream::StartBlock() {
   FileReader& file = *reader_;
   if (fetch_offset_ >= file.size_) {
     at_end_ = true;
-    retry_until_ns_ = 0;
     Serve();
     return;
   }
@@ -396,7 +398,8 @@ void FileStream::StartBlock(int64_t deadline_ns) {
 void FileStream::Push(Buffer piece) {
   fetch_offset_ += piece.size();
   ready_bytes_ += piece.size();
-  retry_until_ns_ = 0;
+  failing_until_ns_ = 0;
+  corrupt_rounds_ = 0;
   ready_.push_back(std::move(piece));
 }
 
@@ -415,10 +418,12 @@ void FileStream::OnBlockDone(const Status& status) {
     Serve();
     return;
   }
-  if (retry_until_ns_ == 0) retry_until_ns_ = core_->Deadline();
-  if (core_->closed() || core_->Now() + kRetryNs >= retry_until_ns_) {
+  if (failing_until_ns_ == 0) failing_until_ns_ = core_->Now() + core_->options().read_retry_ns;
+  const bool hopeless = status.Is(Code::kCorrupt) && ++corrupt_rounds_ >= kCorruptRounds;
+  if (hopeless || core_->closed() || core_->Now() + kRetryNs >= failing_until_ns_) {
     error_ = status;
-    retry_until_ns_ = 0;
+    failing_until_ns_ = 0;
+    corrupt_rounds_ = 0;
     Serve();
     return;
   }

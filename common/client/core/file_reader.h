@@ -89,7 +89,7 @@ class FileStream : public std::enable_shared_from_this<FileStream> {
   FileStream(std::shared_ptr<FileReader> reader, uint64_t position);
   void Serve();
   void Fetch();
-  void StartBlock(int64_t deadline_ns);
+  void StartBlock();
   void Push(Buffer piece);
   void PushZeros(uint64_t count);
   void OnBlockDone(const Status& status);
@@ -107,7 +107,8 @@ class FileStream : public std::enable_shared_from_this<FileStream> {
   bool locating_ = false;
   bool at_end_ = false;
   Status error_;
-  int64_t retry_until_ns_ = 0;
+  int64_t failing_until_ns_ = 0;  // 0: the last block read went well
+  int corrupt_rounds_ = 0;
   char* out_ = nullptr;
   size_t out_size_ = 0;
   size_t out_done_ = 0;

@@ -64,7 +64,7 @@ void FileWriter::Create(std::shared_ptr<ClientCore> core, FileCreate how, size_t
             const bool empty = reply->attr.size == 0;
             // Of a file that was there already it is not said whether it is inline.
             self->Begin(reply->attr, !reply->created, std::move(reply->inline_data), limit);
-            self->all_known_ = empty;
+            if (empty) self->hole_from_ = 0;
             if (empty || self->inline_) {
               done(self);
             } else {
@@ -114,7 +114,7 @@ void FileWriter::Open(std::shared_ptr<ClientCore> core, FileOpen how, size_t max
             const bool in_inode = reply->has_inline_data || reply->attr.size == 0;
             self->Begin(reply->attr, reply->has_inline_data, std::move(reply->inline_data), limit);
             if (in_inode && reply->blocks.empty()) {
-              self->all_known_ = true;
+              self->hole_from_ = 0;
               done(self);
             } else {
               WaitForClosedEnd(self, self->core_->Deadline(), std::move(done));
@@ -170,7 +170,7 @@ void FileWriter::WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done)
           self->inline_data_ = std::move(reply->inline_data);
           self->server_has_inline_ = reply->has_inline_data;
           self->TakeLayout(reply->blocks, last, last + 2);
-          self->all_known_ = last == 0;
+          self->hole_from_ = last + 2;
           done(self);
           return;
         }
@@ -236,7 +236,6 @@ void FileWriter::TakeBlocked() {
 void FileWriter::LeaveInline() {
   inline_ = false;
   if (server_has_inline_) slots_[0].drop_inline = true;
-  if (all_known_) slots_[0].known = true;
   std::string content = std::move(inline_data_);
   inline_data_.clear();
   inline_dirty_ = false;
@@ -285,7 +284,10 @@ void FileWriter::WriteToBlocks(uint64_t offset, const Buffer& data, bool sync) {
 
 void FileWriter::WriteToSlot(uint64_t index, uint64_t offset, Buffer data, bool sync) {
   Slot& slot = slots_[index];
-  if (all_known_) slot.known = true;
+  if (index >= hole_from_) {
+    slot.known = true;
+    hole_from_ = index + 1;
+  }
   if (slot.closing || !slot.known || !slot.deferred.empty()) {
     slot.deferred_bytes += data.size();
     slot.deferred.emplace_back(offset, std::move(data));

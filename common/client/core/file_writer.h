@@ -155,8 +155,8 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
       blocked_;  // while the content is leaving the inode or cut
   uint64_t blocked_bytes_ = 0;
 
-  std::map<uint64_t, Slot> slots_;
-  bool all_known_ = false;  // a slot that is not in slots_ is a hole
+  std::map<uint64_t, Slot> slots_;   // in use; one that is closed is forgotten and asked for again
+  uint64_t hole_from_ = UINT64_MAX;  // slots from here on are holes, as far as this writer knows
   uint64_t run_offset_ = 0;
   std::string run_;
   std::shared_ptr<FileReader> reader_;

@@ -258,6 +258,12 @@ void FileWriter::OnSlotClosed(uint64_t index, const Status& status) {
   slot.close_waiters.clear();
   DrainDeferred(index);
   for (StatusDone& waiter : waiters) waiter(error_);
+  // A writer of a long file does not carry all its slots along.
+  auto it = slots_.find(index);
+  if (it != slots_.end() && it->second.writer == nullptr && it->second.deferred.empty() &&
+      it->second.close_waiters.empty()) {
+    slots_.erase(it);
+  }
 }
 
 void FileWriter::Close(FileClose how, StatusDone done) {
@@ -456,7 +462,7 @@ void FileWriter::SetSize(uint64_t size, StatusDone done) {
           self->size_ = size;
           if (!self->inline_) {
             self->slots_.clear();
-            self->all_known_ = size == 0;
+            self->hole_from_ = (size + self->block_size_ - 1) / self->block_size_;
           }
           ++self->layout_version_;
           if (self->reader_ != nullptr) self->reader_->Invalidate();
