@@ -195,7 +195,10 @@ void BlockReader::OnStreamClosed(const Status& why) {
 void BlockReader::TryAnother(const Status& why, bool slow) {
   if (finished_) return;
   if (timer_ != 0) core_->executor().Cancel(std::exchange(timer_, 0));
-  last_error_ = why.WithContext("replica at " + replica_.tcp_address);
+  // What a replica says of itself (not here, another stamp) is not what the file is: ENOENT would be a lie.
+  const bool io = why.retryable() || why.Is(Code::kIoError) || why.Is(Code::kCorrupt);
+  last_error_ = (io ? why : Status(Code::kMissingBlock, why.message()))
+                    .WithContext("replica at " + replica_.tcp_address);
   if (slow) core_->MarkSlow(replica_.datanode);
   NextReplica();
 }

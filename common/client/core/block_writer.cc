@@ -26,8 +26,11 @@ std::shared_ptr<BlockWriter> BlockWriter::Create(std::shared_ptr<ClientCore> cor
                                                  BlockWriterParams params,
                                                  std::function<void()> on_change) {
   std::shared_ptr<BlockWriter> writer(
-      new BlockWriter(std::move(core), params, std::move(on_change)));
+      new BlockWriter(std::move(core), params, nullptr));
+  // Opening may fail at once (the session is over). The owner must not hear of it before it has the writer:
+  // it would take the block for one that nobody has written to.
   writer->SendOpenBlock();
+  writer->on_change_ = std::move(on_change);
   return writer;
 }
 

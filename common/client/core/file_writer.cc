@@ -310,6 +310,7 @@ void FileWriter::OpenSlot(uint64_t index, Slot& slot) {
   slot.writer = BlockWriter::Create(core_, params, [weak = weak_from_this(), index] {
     if (auto self = weak.lock()) self->OnBlockChange(index);
   });
+  if (!slot.writer->error().ok()) Fail(slot.writer->error());
 }
 
 void FileWriter::OnBlockChange(uint64_t index) {
