@@ -35,7 +35,7 @@ std::string FileModel::UnitBytes(uint64_t unit, uint32_t write) const {
 
 std::string FileModel::BeginWrite(uint64_t offset, uint64_t size) {
   DFS_CHECK(offset % kUnit == 0 && size % kUnit == 0 && size > 0);
-  DFS_CHECK(offset <= max_size());
+  DFS_CHECK(offset <= live_units_ * kUnit);
   const uint32_t write = next_write_++;
   ++clock_;
   std::string bytes;
@@ -48,18 +48,39 @@ std::string FileModel::BeginWrite(uint64_t offset, uint64_t size) {
     units_[unit].versions.push_back({write});
     bytes += UnitBytes(unit, write);
   }
+  live_units_ = std::max(live_units_, (offset + size) / kUnit);
   return bytes;
 }
 
-void FileModel::SyncDone(uint64_t up_to_write) {
+std::string FileModel::OpenedAt(uint64_t size, uint64_t loss_epoch) {
+  ++clock_;
+  const uint64_t least = std::max(LeastSize(clock_, loss_epoch), synced_size());
+  if (size < least) {
+    return fmt::format("file {} opens with {} bytes, acknowledged length is {}", id_, size, least);
+  }
+  if (size > max_size()) {
+    return fmt::format("file {} opens with {} bytes, at most {} were written", id_, size,
+                       max_size());
+  }
+  live_units_ = (size + kUnit - 1) / kUnit;
+  for (uint64_t i = live_units_; i < units_.size(); ++i) {
+    for (Version& v : units_[i].versions) v.gone_at = std::min(v.gone_at, clock_);
+    units_[i].versions.push_back({0});
+    units_[i].flushed_write = 0;
+  }
+  return "";
+}
+
+void FileModel::SyncDone(uint64_t after, uint64_t up_to, bool length_committed) {
   ++clock_;
   for (uint64_t i = 0; i < units_.size(); ++i) {
     auto& versions = units_[i].versions;
     // The newest one that the sync covers takes away everything older.
     size_t keep = versions.size();
-    while (keep > 0 && versions[keep - 1].write > up_to_write) --keep;
+    while (keep > 0 && (versions[keep - 1].write > up_to || versions[keep - 1].write <= after))
+      --keep;
     if (keep == 0) continue;
-    if (versions[keep - 1].write != 0 && i + 1 > synced_units_) synced_units_ = i + 1;
+    synced_units_ = std::max(synced_units_, i + 1);
     for (size_t k = 0; k + 1 < keep; ++k)
       versions[k].gone_at = std::min(versions[k].gone_at, clock_);
     // Readers that began long ago are the only ones that care for these.
@@ -67,19 +88,17 @@ void FileModel::SyncDone(uint64_t up_to_write) {
       std::erase_if(versions, [&](const Version& v) { return v.gone_at + 1000 < clock_; });
     }
   }
-  if (synced_sizes_.empty() || synced_sizes_.back().second != synced_units_) {
-    synced_sizes_.emplace_back(clock_, synced_units_);
-  }
+  if (length_committed) visible_sizes_.emplace_back(clock_, synced_units_);
 }
 
-void FileModel::FlushDone(uint64_t up_to_write, uint64_t loss_epoch) {
+void FileModel::FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch) {
   ++clock_;
   uint64_t last = 0;
   for (uint64_t i = 0; i < units_.size(); ++i) {
     Unit& unit = units_[i];
     uint32_t newest = 0;
     for (const Version& v : unit.versions) {
-      if (v.write <= up_to_write) newest = std::max(newest, v.write);
+      if (v.write > after && v.write <= up_to) newest = std::max(newest, v.write);
     }
     if (newest == 0) continue;
     last = i + 1;
@@ -88,22 +107,29 @@ void FileModel::FlushDone(uint64_t up_to_write, uint64_t loss_epoch) {
     unit.flushed_epoch = loss_epoch;
     unit.flushed_at = clock_;
   }
-  flushed_units_ = last;
+  if (last == 0) return;
+  if (synced_units_ <= last) visible_sizes_.emplace_back(clock_, synced_units_);
+  flushed_units_ = flushed_epoch_ == loss_epoch ? std::max(flushed_units_, last) : last;
   flushed_epoch_ = loss_epoch;
   flushed_at_ = clock_;
 }
 
-std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
-                             uint64_t loss_epoch) const {
-  DFS_CHECK(offset % kUnit == 0);
-  const uint64_t end = offset + data.size();
+uint64_t FileModel::LeastSize(uint64_t since, uint64_t loss_epoch) const {
   uint64_t least = 0;
-  for (const auto& [at, units] : synced_sizes_) {
+  for (const auto& [at, units] : visible_sizes_) {
     if (at <= since) least = std::max(least, units * kUnit);
   }
   if (flushed_at_ != 0 && flushed_at_ <= since && flushed_epoch_ == loss_epoch) {
     least = std::max(least, flushed_units_ * kUnit);
   }
+  return least;
+}
+
+std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
+                             uint64_t loss_epoch, bool settled) const {
+  DFS_CHECK(offset % kUnit == 0);
+  const uint64_t end = offset + data.size();
+  const uint64_t least = std::max(LeastSize(since, loss_epoch), settled ? synced_size() : 0);
   if (at_end && end < least) {
     return fmt::format("file {} ends at {}, acknowledged length is {}", id_, end, least);
   }

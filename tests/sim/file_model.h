@@ -29,19 +29,27 @@ class FileModel {
   std::string BeginWrite(uint64_t offset, uint64_t size);
   /// Writes that were acknowledged to the caller so far, to be given to SyncDone or FlushDone later.
   uint64_t last_write() const { return next_write_ - 1; }
-  /// Everything up to the write is durable: nothing older may be seen any more.
-  void SyncDone(uint64_t up_to_write);
+  /// A handle whose writes are those after `after` learned that they are durable up to `up_to`: where it wrote,
+  /// nothing older may be seen any more. What earlier handles left open stays open. A sync alone does not tell
+  /// other readers the new length (design, section 6); a close does.
+  void SyncDone(uint64_t after, uint64_t up_to, bool length_committed);
   /// The same in memory; loss_epoch is the number of times datanodes lost memory so far.
-  void FlushDone(uint64_t up_to_write, uint64_t loss_epoch);
+  void FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch);
+  /// The only writer opened the file and found this size: what was written behind it and not synced is gone.
+  /// "" or what is wrong with that size.
+  std::string OpenedAt(uint64_t size, uint64_t loss_epoch);
 
+  /// Where the next append goes, as far as the writer knows.
+  uint64_t size() const { return live_units_ * kUnit; }
   /// Length of what was ever written.
   uint64_t max_size() const { return units_.size() * kUnit; }
   uint64_t synced_size() const { return synced_units_ * kUnit; }
 
   /// Checks bytes read at an offset by a read that began at Now() == since. "" when they are allowed.
-  /// at_end: the read met the end of the file behind them.
+  /// at_end: the read met the end of the file behind them. settled: every block is closed, so that what was
+  /// synced must be in sight.
   std::string Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
-                    uint64_t loss_epoch) const;
+                    uint64_t loss_epoch, bool settled = false) const;
 
  private:
   struct Version {
@@ -56,13 +64,16 @@ class FileModel {
   };
 
   std::string UnitBytes(uint64_t unit, uint32_t write) const;
+  uint64_t LeastSize(uint64_t since, uint64_t loss_epoch) const;
 
   const uint64_t id_;
   uint64_t clock_ = 1;
   uint32_t next_write_ = 1;
   std::vector<Unit> units_;
+  uint64_t live_units_ = 0;
   uint64_t synced_units_ = 0;
-  std::vector<std::pair<uint64_t, uint64_t>> synced_sizes_;  // (since when, units)
+  std::vector<std::pair<uint64_t, uint64_t>>
+      visible_sizes_;  // synced and committed: (since when, units)
   uint64_t flushed_units_ = 0;
   uint64_t flushed_epoch_ = 0;
   uint64_t flushed_at_ = 0;

@@ -96,12 +96,12 @@ TEST(NameHistory, GivesUpRatherThanHang) {
 TEST(FileModel, UnsyncedMayBeOldOrNew) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 256);
-  file.SyncDone(file.last_write());
+  file.SyncDone(0, file.last_write(), true);
   const std::string two = file.BeginWrite(64, 64);
   const std::string mixed = one.substr(0, 64) + two + one.substr(128);
   EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
   EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 0), "");
-  file.SyncDone(file.last_write());
+  file.SyncDone(0, file.last_write(), true);
   EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 0), "");
   EXPECT_NE(file.Check(0, one, true, file.Now(), 0), "") << "a lost synced write";
   EXPECT_NE(file.Check(0, mixed.substr(0, 128), true, file.Now(), 0), "")
@@ -118,20 +118,31 @@ TEST(FileModel, UnsyncedMayBeOldOrNew) {
 TEST(FileModel, AReadThatBeganBeforeTheSyncMaySeeTheOld) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 64);
-  file.SyncDone(file.last_write());
+  file.SyncDone(0, file.last_write(), true);
   const uint64_t since = file.Now();
   file.BeginWrite(0, 64);
-  file.SyncDone(file.last_write());
+  file.SyncDone(0, file.last_write(), true);
   EXPECT_EQ(file.Check(0, one, true, since, 0), "");
   EXPECT_NE(file.Check(0, one, true, file.Now(), 0), "");
+}
+
+TEST(FileModel, ASyncTellsTheLengthToTheNextWriterOnly) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 128);
+  file.SyncDone(0, file.last_write(), false);
+  EXPECT_EQ(file.Check(0, "", true, file.Now(), 0), "");
+  EXPECT_NE(file.Check(0, "", true, file.Now(), 0, /*settled=*/true), "");
+  EXPECT_NE(file.Check(0, std::string(128, 0), true, file.Now(), 0), "");
+  EXPECT_NE(file.OpenedAt(64, 0), "");
+  EXPECT_EQ(file.OpenedAt(128, 0), "");
 }
 
 TEST(FileModel, FlushedHoldsUntilMemoryIsLost) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 128);
-  file.SyncDone(file.last_write());
+  file.SyncDone(0, file.last_write(), true);
   const std::string two = file.BeginWrite(0, 192);
-  file.FlushDone(file.last_write(), 3);
+  file.FlushDone(0, file.last_write(), 3);
   EXPECT_EQ(file.Check(0, two, true, file.Now(), 3), "");
   EXPECT_NE(file.Check(0, one, true, file.Now(), 3), "");
   EXPECT_NE(file.Check(0, two.substr(0, 128), true, file.Now(), 3), "");
@@ -145,10 +156,27 @@ TEST(FileModel, ASyncCoversOnlyWhatCameBefore) {
   const std::string one = file.BeginWrite(0, 64);
   const uint64_t covered = file.last_write();
   const std::string two = file.BeginWrite(0, 64);
-  file.SyncDone(covered);
+  file.SyncDone(0, covered, true);
   EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
   EXPECT_EQ(file.Check(0, two, true, file.Now(), 0), "");
   EXPECT_NE(file.Check(0, std::string(64, '\0'), true, file.Now(), 0), "");
+}
+
+TEST(FileModel, AHandleVouchesOnlyForWhatItWrote) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 192);
+  file.SyncDone(0, file.last_write(), true);
+  const std::string two = file.BeginWrite(0, 256);  // its handle dies
+  const uint64_t after = file.last_write();
+  EXPECT_EQ(file.OpenedAt(192, 0), "");
+  EXPECT_EQ(file.size(), 192u);
+  const std::string three = file.BeginWrite(192, 64);
+  file.SyncDone(after, file.last_write(), true);
+  EXPECT_EQ(file.Check(0, one + three, true, file.Now(), 0), "");
+  EXPECT_EQ(file.Check(0, two.substr(0, 192) + three, true, file.Now(), 0), "");
+  EXPECT_NE(file.Check(0, two, true, file.Now(), 0), "") << "what was cut does not come back";
+  EXPECT_NE(file.OpenedAt(192, 0), "");
+  EXPECT_NE(file.OpenedAt(320, 0), "");
 }
 
 }  // namespace

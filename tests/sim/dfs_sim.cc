@@ -1,0 +1,118 @@
+// dfs-sim: runs the cluster simulation over a range of seeds.
+//   dfs-sim --seeds A..B [--defect NAME] [--verbose] [--until-failure]
+// Exit code 0: every seed went well; 1: some failed; 2: wrong usage.
+#include <fmt/core.h>
+
+#include <charconv>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "common/base/defects.h"
+#include "common/base/logging.h"
+#include "tests/sim/simulation.h"
+
+namespace dfs::sim {
+namespace {
+
+struct Flags {
+  uint64_t first = 1;
+  uint64_t last = 100;
+  std::string defect;
+  bool verbose = false;
+  bool until_failure = false;
+  bool log = false;
+};
+
+bool ParseNumber(std::string_view text, uint64_t* out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
+  return error == std::errc() && end == text.data() + text.size() && !text.empty();
+}
+
+bool Parse(int argc, char** argv, Flags* flags) {
+  for (int i = 1; i < argc; ++i) {
+    std::string_view arg = argv[i];
+    const auto value = [&]() -> std::string_view { return i + 1 < argc ? argv[++i] : ""; };
+    if (arg == "--seeds") {
+      const std::string_view range = value();
+      const size_t dots = range.find("..");
+      if (!ParseNumber(range.substr(0, dots), &flags->first)) return false;
+      flags->last = flags->first;
+      if (dots != std::string_view::npos && !ParseNumber(range.substr(dots + 2), &flags->last))
+        return false;
+    } else if (arg == "--defect") {
+      flags->defect = value();
+    } else if (arg == "--verbose") {
+      flags->verbose = true;
+    } else if (arg == "--log") {
+      flags->log = true;
+    } else if (arg == "--until-failure") {
+      flags->until_failure = true;
+    } else {
+      return false;
+    }
+  }
+  return flags->first <= flags->last;
+}
+
+bool SwitchOn(const std::string& name) {
+  for (int i = 0; i < static_cast<int>(Defect::kCount); ++i) {
+    if (name != DefectName(static_cast<Defect>(i))) continue;
+    SetDefect(static_cast<Defect>(i), true);
+    return true;
+  }
+  fmt::print(stderr, "dfs-sim: no defect {}; there are:\n", name);
+  for (int i = 0; i < static_cast<int>(Defect::kCount); ++i) {
+    fmt::print(stderr, "  {}\n", DefectName(static_cast<Defect>(i)));
+  }
+  return false;
+}
+
+int Main(int argc, char** argv) {
+  Flags flags;
+  if (!Parse(argc, argv, &flags)) {
+    fmt::print(
+        stderr,
+        "usage: dfs-sim --seeds A..B [--defect NAME] [--until-failure] [--verbose] [--log]\n");
+    return 2;
+  }
+  if (!flags.defect.empty() && !SwitchOn(flags.defect)) return 2;
+  SetLogLevel(flags.log ? LogLevel::kDebug : LogLevel::kError);
+  // What crashed machines complain of is no news.
+  if (!flags.log && !flags.verbose && std::freopen("/dev/null", "w", stderr) == nullptr) return 2;
+  SimulationOptions options;
+  options.verbose = flags.verbose;
+  SimStats total;
+  uint64_t failures = 0;
+  uint64_t runs = 0;
+  uint64_t with[6] = {};
+  for (uint64_t seed = flags.first; seed <= flags.last; ++seed) {
+    const SimulationResult result = RunSeed(seed, options);
+    ++runs;
+    total.Add(result.stats);
+    const SimStats& s = result.stats;
+    const uint64_t counts[6] = {s.elections,      s.log_truncations,  s.snapshot_installs,
+                                s.chain_failures, s.block_recoveries, s.session_expiries};
+    for (size_t i = 0; i < 6; ++i) with[i] += counts[i] > 0 ? 1 : 0;
+    if (flags.first == flags.last) fmt::print("seed {}: {}\n", seed, s.ToString());
+    if (result.failure.empty()) continue;
+    ++failures;
+    fmt::print("FAILED seed {}: {}\n  again: dfs-sim --seeds {}..{}{} --verbose\n", seed,
+               result.failure, seed, seed, flags.defect.empty() ? "" : " --defect " + flags.defect);
+    std::fflush(stdout);
+    if (flags.until_failure) break;
+  }
+  fmt::print("{} seeds, {} failed\ntotals: {}\n", runs, failures, total.ToString());
+  fmt::print(
+      "seeds with elections {}, log truncations {}, snapshot installs {}, chain failures {}, block "
+      "recoveries {}, session expiries {}\n",
+      with[0], with[1], with[2], with[3], with[4], with[5]);
+  return failures == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace dfs::sim
+
+int main(int argc, char** argv) {
+  return dfs::sim::Main(argc, argv);
+}

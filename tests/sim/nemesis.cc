@@ -1,0 +1,255 @@
+#include "tests/sim/nemesis.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+namespace dfs::sim {
+
+Nemesis::Nemesis(Cluster& cluster, NemesisOptions options) : cluster_(cluster), options_(options) {}
+
+void Nemesis::Start() {
+  running_ = true;
+  ScheduleNext();
+}
+
+void Nemesis::Stop() {
+  running_ = false;
+  cluster_.net().HealAll();
+  NetFaults& faults = cluster_.net().faults();
+  faults = NetFaults();
+  for (Host* host : cluster_.AllHosts()) {
+    host->env().SetSyncHook(nullptr);
+    if (!host->up()) {
+      // Its process may just have fallen and be destroyed by the event after this one.
+      cluster_.scheduler().After(kMillisecond, [host] {
+        if (!host->up()) host->Start();
+      });
+    }
+  }
+}
+
+void Nemesis::ScheduleNext() {
+  const int64_t delay = cluster_.random().Between(1, 2 * options_.mean_interval_ns);
+  cluster_.scheduler().After(delay, [this] {
+    if (!running_) return;
+    Act();
+    ScheduleNext();
+  });
+}
+
+void Nemesis::Act() {
+  const std::pair<uint64_t, void (Nemesis::*)()> actions[] = {
+      {options_.crash_one, &Nemesis::CrashOne},
+      {options_.crash_group, &Nemesis::CrashGroup},
+      {options_.crash_at_sync, &Nemesis::ArmSyncCrash},
+      {options_.partition, &Nemesis::Partition},
+      {options_.one_way, &Nemesis::OneWay},
+      {options_.isolate_leader, &Nemesis::IsolateLeader},
+      {options_.pause, &Nemesis::Pause},
+      {options_.break_connections, &Nemesis::BreakConnections},
+      {options_.client_death, &Nemesis::ClientDeath},
+      {options_.message_faults, &Nemesis::MessageFaults},
+      {options_.cut_chain, &Nemesis::CutChain},
+  };
+  uint64_t sum = 0;
+  for (const auto& [weight, action] : actions) sum += weight;
+  uint64_t dice = cluster_.random().Uniform(sum);
+  for (const auto& [weight, action] : actions) {
+    if (dice < weight) {
+      (this->*action)();
+      return;
+    }
+    dice -= weight;
+  }
+}
+
+FallMode Nemesis::AnyMode() {
+  switch (cluster_.random().Uniform(3)) {
+    case 0:
+      return FallMode::kKillProcess;
+    case 1:
+      return FallMode::kPowerDropAll;
+    default:
+      return FallMode::kPowerTear;
+  }
+}
+
+int64_t Nemesis::DownTime() {
+  // Mostly short; sometimes longer than it takes to be declared dead.
+  return cluster_.random().OneIn(5)
+             ? cluster_.random().Between(4 * kSecond, 12 * kSecond)
+             : cluster_.random().Between(100 * kMillisecond, 2500 * kMillisecond);
+}
+
+Host& Nemesis::PickServer() {
+  const uint64_t namenodes = cluster_.namenodes().size();
+  const uint64_t n = cluster_.random().Uniform(namenodes + cluster_.datanodes().size());
+  if (n < namenodes) return *cluster_.namenodes()[n];
+  return *cluster_.datanodes()[n - namenodes];
+}
+
+void Nemesis::Fell(Host* host, int64_t down_ns) {
+  cluster_.scheduler().After(down_ns, [host] {
+    if (!host->up()) host->Start();
+  });
+}
+
+void Nemesis::CrashOne() {
+  Host& host = PickServer();
+  if (!host.up()) return;
+  host.Fall(AnyMode(), cluster_.random().OneIn(2));
+  Fell(&host, DownTime());
+}
+
+void Nemesis::CrashGroup() {
+  std::vector<Host*> group;
+  const uint64_t what = cluster_.random().Uniform(3);
+  if (what != 1) {
+    for (auto& host : cluster_.namenodes()) group.push_back(host.get());
+  }
+  if (what != 0) {
+    for (auto& host : cluster_.datanodes()) group.push_back(host.get());
+  }
+  const FallMode mode = AnyMode();
+  for (Host* host : group) {
+    if (!host->up()) continue;
+    host->Fall(mode, cluster_.random().OneIn(2));
+    Fell(host, cluster_.random().Between(100 * kMillisecond, 1500 * kMillisecond));
+  }
+}
+
+void Nemesis::ArmSyncCrash() {
+  Host& host = PickServer();
+  if (!host.up()) return;
+  const FallMode mode = cluster_.random().OneIn(3) ? FallMode::kPowerDropAll : FallMode::kPowerTear;
+  host.ArmSyncCrash(1 + cluster_.random().Uniform(12), mode,
+                    [this, &host] { Fell(&host, DownTime()); });
+}
+
+void Nemesis::HealLater(SimNode& from, SimNode& to, int64_t after_ns) {
+  cluster_.scheduler().After(after_ns, [this, &from, &to] { cluster_.net().Heal(from, to); });
+}
+
+// Two sides that do not reach each other.
+void Nemesis::Partition() {
+  ++cluster_.stats().partitions;
+  std::vector<Host*> hosts = cluster_.AllHosts();
+  std::vector<bool> side(hosts.size());
+  for (size_t i = 0; i < hosts.size(); ++i) side[i] = cluster_.random().OneIn(3);
+  const int64_t heal_ns = cluster_.random().Between(300 * kMillisecond, 5 * kSecond);
+  std::string names;
+  for (size_t i = 0; i < hosts.size(); ++i) {
+    if (side[i]) names += " " + hosts[i]->name();
+    for (size_t k = 0; k < hosts.size(); ++k) {
+      if (side[i] == side[k]) continue;
+      cluster_.net().Cut(hosts[i]->node(), hosts[k]->node());
+      HealLater(hosts[i]->node(), hosts[k]->node(), heal_ns);
+    }
+  }
+  cluster_.Trace("partition of" + names);
+}
+
+void Nemesis::OneWay() {
+  ++cluster_.stats().partitions;
+  const int64_t heal_ns = cluster_.random().Between(300 * kMillisecond, 5 * kSecond);
+  Host& host = PickServer();
+  const bool out = cluster_.random().OneIn(2);
+  for (Host* other : cluster_.AllHosts()) {
+    if (other == &host || cluster_.random().OneIn(3)) continue;
+    SimNode& from = out ? host.node() : other->node();
+    SimNode& to = out ? other->node() : host.node();
+    cluster_.net().Cut(from, to);
+    HealLater(from, to, heal_ns);
+  }
+  cluster_.Trace(fmt::format("one-way cut {} {}", out ? "from" : "to", host.name()));
+}
+
+// The leader loses its peers and keeps some of its clients: it must not serve them for long.
+void Nemesis::IsolateLeader() {
+  nn::Namenode* leader = cluster_.Leader();
+  if (leader == nullptr) return;
+  ++cluster_.stats().partitions;
+  const int64_t heal_ns = cluster_.random().Between(kSecond, 6 * kSecond);
+  Host* leading = nullptr;
+  for (auto& host : cluster_.namenodes()) {
+    if (host->namenode() == leader) leading = host.get();
+  }
+  cluster_.Trace(leading->name() + " leads and is cut off");
+  for (auto& host : cluster_.namenodes()) {
+    if (host.get() == leading) continue;
+    cluster_.net().CutBoth(leading->node(), host->node());
+    HealLater(leading->node(), host->node(), heal_ns);
+    HealLater(host->node(), leading->node(), heal_ns);
+  }
+  // Some clients see only the old leader, others only the new one.
+  for (auto& client : cluster_.clients()) {
+    const uint64_t dice = cluster_.random().Uniform(3);
+    for (auto& host : cluster_.namenodes()) {
+      const bool old_side = host.get() == leading;
+      if (dice == 2 || (dice == 0) == old_side) continue;
+      cluster_.net().CutBoth(client->node(), host->node());
+      HealLater(client->node(), host->node(), heal_ns);
+      HealLater(host->node(), client->node(), heal_ns);
+    }
+  }
+}
+
+void Nemesis::Pause() {
+  ++cluster_.stats().pauses;
+  Host& host =
+      cluster_.random().OneIn(4) ? static_cast<Host&>(Pick(cluster_.clients())) : PickServer();
+  if (!host.up()) return;
+  const int64_t ns = cluster_.random().Between(100 * kMillisecond, 4 * kSecond);
+  cluster_.Trace(fmt::format("{} stops for {} ms", host.name(), ns / kMillisecond));
+  host.node().Pause(ns);
+}
+
+void Nemesis::BreakConnections() {
+  auto hosts = cluster_.AllHosts();
+  Host* host = hosts[cluster_.random().Uniform(hosts.size())];
+  cluster_.Trace("connections of " + host->name() + " break");
+  cluster_.net().BreakConnections(&host->node(), nullptr);
+}
+
+void Nemesis::ClientDeath() {
+  Host& host = Pick(cluster_.clients());
+  if (!host.up()) return;
+  ++cluster_.stats().client_deaths;
+  host.Fall(FallMode::kKillProcess, cluster_.random().OneIn(2));
+  Fell(&host, cluster_.random().Between(50 * kMillisecond, 3 * kSecond));
+}
+
+void Nemesis::MessageFaults() {
+  NetFaults& faults = cluster_.net().faults();
+  Random& random = cluster_.random();
+  if (random.OneIn(3)) {
+    faults = NetFaults();
+    cluster_.Trace("quiet network");
+    return;
+  }
+  faults.drop_per_mille = random.Uniform(150);
+  faults.double_per_mille = random.Uniform(100);
+  faults.delay_per_mille = random.Uniform(200);
+  faults.spike_one_in = random.OneIn(2) ? 20 + random.Uniform(200) : 0;
+  faults.break_one_in = random.OneIn(2) ? 200 + random.Uniform(2000) : 0;
+  faults.send_window_bytes = random.OneIn(3) ? 32u << 10 : 1u << 20;
+  cluster_.Trace("rough network");
+}
+
+void Nemesis::CutChain() {
+  const int64_t heal_ns = cluster_.random().Between(300 * kMillisecond, 4 * kSecond);
+  Host& to = Pick(cluster_.datanodes());
+  Host& from = cluster_.random().OneIn(2) ? static_cast<Host&>(Pick(cluster_.datanodes()))
+                                          : static_cast<Host&>(Pick(cluster_.clients()));
+  if (&from == &to) return;
+  cluster_.Trace(fmt::format("{} and {} are cut", from.name(), to.name()));
+  cluster_.net().Cut(from.node(), to.node());
+  HealLater(from.node(), to.node(), heal_ns);
+  if (cluster_.random().OneIn(2)) {
+    cluster_.net().Cut(to.node(), from.node());
+    HealLater(to.node(), from.node(), heal_ns);
+  }
+}
+
+}  // namespace dfs::sim
