@@ -119,7 +119,7 @@ def test_directories():
             try:
                 broken = rewrite(config, f"{c.work}/ro.toml", (data, f"{readonly}/nn"), *ports)
                 expect(NAMENODE, "--config", broken, "--format", code=1, says="read-only|permission")
-                broken = datanode_config(c, "ro", f"{readonly}/dn")
+                broken = datanode_config(c, "ro", readonly)
                 expect(DATANODE, "--config", broken, code=1, says="read-only|permission")
             finally:
                 subprocess.run(["umount", "-l", readonly], check=False, capture_output=True)
@@ -194,8 +194,9 @@ def test_wrong_key_and_cluster_id():
         run = c.run("cat", "--cluster", "two", "/f", env=env, code=4)
         require("cluster" in run.error_text, f"unclear: {run}")
         c.run("cat", "--cluster", "three", "/f", env=env, code=1)
-        with open(f"{c.home}/.config/dfs/client.toml", "a") as f:
-            f.write("nonsense = 1\n")
+        text = open(f"{c.home}/.config/dfs/client.toml").read()
+        with open(f"{c.home}/.config/dfs/client.toml", "w") as f:
+            f.write("nonsense = 1\n" + text)
         run = c.run("cat", "/f", env=env, code=1)
         require("nonsense" in run.error_text, f"an unknown setting is named: {run}")
 

@@ -52,6 +52,8 @@ def test_full_disk():
                 return c.run("put", "-f", "-", "/again", stdin=again, code=None).code == 0
             wait_for("space to come back", put_again, 60, every=0.5)
             require(c.run("cat", "/again").out == again, "written after the disk was full")
+            # Who had no room meanwhile gets its replica as room comes back.
+            wait_for("full replication", lambda: c.status()["under_replicated"] == 0, 60, every=0.2)
             c.run("fsck")
         finally:
             c.run("dev", "stop", c.dir, code=None)

@@ -293,6 +293,11 @@ void BlockWriter::HandleFault() {
   for (const wire::Member& member : target_.members) {
     if (member.datanode != at_fault) survivors.push_back(static_cast<int64_t>(member.datanode));
   }
+  // The members went one by one, the last one for want of space: waiting would not make any.
+  if (survivors.empty() && fault.code == Code::kNoSpace) {
+    Fail(Status(Code::kNoSpace, "no space left on the datanodes: " + fault.why));
+    return;
+  }
   ++exclusions_;
   state_ = State::kExcluding;
   if (survivors.empty()) {
