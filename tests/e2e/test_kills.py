@@ -98,7 +98,7 @@ def compare(c, trees, stream_path, sha, number_of_bytes, round_name):
             require_equal_trees(trees.tree, copy)
             subprocess.run(["rm", "-rf", copy], check=True)
         usage = c.run("du", "-s", "--json", target).json()
-        require(usage["bytes"] == trees.expected_bytes, f"{target} has {usage}")
+        require(usage["bytes"] == trees.expected_bytes, f"{target} has {usage}, expected {trees.expected_bytes} bytes")
     got = hashlib.sha256()
     get = c.popen("cat", stream_path, stdout=subprocess.PIPE)
     size = 0
@@ -120,8 +120,7 @@ def test_kills():
         stream.start()
         trees = Trees(c, tree)
         trees.expected_bytes = sum(
-            os.path.getsize(os.path.join(folder, name)) for folder, _, files in os.walk(tree)
-            for name in files if not os.path.islink(os.path.join(folder, name)))
+            os.lstat(os.path.join(folder, name)).st_size for folder, _, files in os.walk(tree) for name in files)
         trees.start()
         met_open_block = 0
         for i in range(KILLS):
