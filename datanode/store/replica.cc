@@ -459,9 +459,7 @@ Status Replica::Finalize(const WriteTicket& ticket, bool sync) {
   epoch_++;
   visible_ = now_.length;
   if (sync) {
-    DFS_RETURN_IF_ERROR(SyncLocked(true));
-    now_.on_disk = true;
-    pinned_.reset();
+    DFS_RETURN_IF_ERROR(SettleLocked());
   } else if (!dir_dirty_ && header_dirty_) {
     // Reopened and closed without a byte: its new stamp is what makes it count from now on.
     SidecarHeader next = pinned_->header;
@@ -478,6 +476,11 @@ Status Replica::FinalizeOnDisk() {
   std::lock_guard<std::mutex> hold(mutex_);
   if (gone_ || now_.state != ReplicaState::kFinalized || now_.on_disk) return Status::Ok();
   if (volume_->failed()) return Status(Code::kIoError, "its volume has failed");
+  return SettleLocked();
+}
+
+/// Finalized in memory already: brings that to the disk.
+Status Replica::SettleLocked() {
   DFS_RETURN_IF_ERROR(SyncLocked(true));
   if (allocated_ > now_.length) {
     // Gives back what was reserved beyond the end; the length does not change.

@@ -157,6 +157,7 @@ class Replica {
   void MaybeStartWriteback(uint64_t offset, uint64_t end);
   Status CutLocked(uint64_t length);
   Status SyncLocked(bool finalize);
+  Status SettleLocked();
   Status PersistHeader(bool finalize);
   Status WriteAndSyncHeader(SidecarHeader header, bool finalize);
   /// Handles a failed disk call; changed: bytes below the length may differ from their sums.

@@ -50,11 +50,8 @@ Result<WriteTicket> Replica::RecoveryTicket(Stamp recovery_stamp) {
   if (now_.state == ReplicaState::kFinalized && now_.stamp == recovery_stamp) {
     // Perhaps by a process that died before the last fsync returned.
     DFS_ASSIGN_OR_RETURN(pinned_, OpenFiles());
-    sums_dirty_ = true;
-    DFS_RETURN_IF_ERROR(SyncLocked(!now_.on_disk));
-    now_.on_disk = true;
-    pinned_.reset();
-    Publish();
+    data_dirty_ = sums_dirty_ = true;
+    DFS_RETURN_IF_ERROR(SettleLocked());
     return Status(Code::kAlreadyExists, "recovered already");
   }
   if (now_.state != ReplicaState::kRur || now_.recovery_stamp != recovery_stamp) {
@@ -174,15 +171,12 @@ Status Replica::FinishRecovery(const WriteTicket& ticket) {
   now_.stamp = ticket.stamp;
   now_.recovery_stamp = Stamp();
   data_dirty_ = sums_dirty_ = true;  // whoever wrote them, they are on disk after this
-  if (Status synced = SyncLocked(true); !synced) {
+  if (Status synced = SettleLocked(); !synced) {
     if (now_.state == ReplicaState::kFinalized) now_ = before;
     return synced;
   }
-  now_.on_disk = true;
   epoch_++;
   visible_ = now_.length;
-  pinned_.reset();
-  Publish();
   return Status::Ok();
 }
 

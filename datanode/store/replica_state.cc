@@ -14,6 +14,7 @@ std::optional<ReplicaState> Next(ReplicaState state, ReplicaEvent event) {
       if (event == E::kOpenForWrite) return S::kRbw;
       if (event == E::kInitRecovery) return S::kRur;
       if (event == E::kRestart) return S::kFinalized;
+      if (event == E::kIoError) return S::kRwr;  // on its way to the disk
       if (event == E::kDelete) return S::kNone;
       return std::nullopt;
     case S::kRbw:

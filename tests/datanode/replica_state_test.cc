@@ -19,6 +19,7 @@ TEST(ReplicaStateTest, TheTable) {
       {{S::kFinalized, E::kOpenForWrite}, S::kRbw},
       {{S::kFinalized, E::kInitRecovery}, S::kRur},
       {{S::kFinalized, E::kRestart}, S::kFinalized},
+      {{S::kFinalized, E::kIoError}, S::kRwr},
       {{S::kFinalized, E::kDelete}, S::kNone},
       {{S::kRbw, E::kOpenForWrite}, S::kRbw},
       {{S::kRbw, E::kWrite}, S::kRbw},

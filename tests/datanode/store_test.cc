@@ -345,6 +345,17 @@ TEST_F(StoreTest, NoSpaceLeavesTheReplicaAsItWas) {
   EXPECT_EQ(*ReadAll(open.replica), data + data);
 }
 
+TEST_F(StoreTest, ADiskThatIsFullAtTheSyncLeavesNothingFinalized) {
+  OpenStore();
+  auto open = New();
+  ASSERT_TRUE(WriteBytes(open, 0, "bytes").ok());
+  env_.AddFault({.op = FaultEnv::Op::kSync, .error = Code::kNoSpace});
+  EXPECT_TRUE(store_->Finalize(open.replica, open.ticket, true).Is(Code::kNoSpace));
+  EXPECT_EQ(open.replica->info().state, ReplicaState::kRwr);
+  EXPECT_TRUE(finalized_.empty());
+  EXPECT_TRUE(store_->Find(BlockId(5)).ok()) << "the volume goes on";
+}
+
 TEST_F(StoreTest, ReserveIsKept) {
   StoreOptions options = TestOptions({"/v1"});
   options.reserve_bytes = uint64_t{1} << 41;  // more than the disk has
