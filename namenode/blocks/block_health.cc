@@ -110,13 +110,13 @@ std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
   if (health.live < facts.expected) {
     // Not all copies yet. A bad replica may only make room when every other live node has a good one already: its
     // node is then the only place for the missing copy.
-    bool nowhere_else = health.live + bad >= live_nodes;
-    if (!nowhere_else) return {};
-    // At least two good ones stay; with a single one there is too little to delete anything at all.
-    if (health.live < 2) return {};
+    // (An outdated one need not: a copy replaces it.)
+    size_t blocking = health.unfinished.size() + health.corrupt.size();
+    if (health.live + blocking < live_nodes) return {};
     if (!health.corrupt.empty()) return {health.corrupt.front()};
-    if (!health.outdated.empty()) return {health.outdated.front()};
-    return {health.unfinished.front()};
+    // It may be worth something as long as there is only one good copy.
+    if (health.live >= 2 && !health.unfinished.empty()) return {health.unfinished.front()};
+    return {};
   }
   std::vector<NodeIndex> out = health.outdated;
   out.insert(out.end(), health.unfinished.begin(), health.unfinished.end());

@@ -69,7 +69,7 @@ Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
   for (NodeIndex index : health.good) {
     const Datanode* node = registry_.At(index);
     if (std::find(exclude.begin(), exclude.end(), node->id) != exclude.end()) continue;
-    (node->state == NodeState::kLive ? live : stale).push_back(index);
+    (node->state == NodeState::kLive && node->connected ? live : stale).push_back(index);
   }
   std::vector<NodeIndex>& chosen = live.empty() ? stale : live;
   if (chosen.empty()) {

@@ -76,6 +76,7 @@ void BlockManager::OnLeadershipLost() {
   obsolete_.clear();
   recover_.clear();
   changed_.clear();
+  hold_off_.clear();
   recoveries_.clear();
   to_delete_.clear();
   doomed_.clear();

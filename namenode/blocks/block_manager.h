@@ -134,7 +134,7 @@ class BlockManager {
                            std::span<const ReportedReplica> deleted,
                            std::span<const ReportedReplica> corrupt);
   /// Its connection is gone; the time-outs decide what that means.
-  void OnDisconnect(DatanodeId datanode);
+  void OnDisconnect(DatanodeId datanode, const void* connection);
 
   // ---- For handlers (leader)
   /// Where to read the block, best first for client_host. Closed: good replicas; when there is none, those known
@@ -206,7 +206,7 @@ class BlockManager {
                  const Status& status);
 
   // block_recoveries.cc
-  void WantRecovery(BlockId block, bool closed_too);
+  bool WriterIsStuck(BlockId block, const BlockRecord& record) const;
   void StartRecoveries();
   void StartRecovery(BlockId block, const BlockRecord& record);
   void Act(BlockId block, BlockRecovery::Actions actions);
@@ -239,6 +239,8 @@ class BlockManager {
   ReplicationQueue queue_;
   std::map<BlockId, int64_t> obsolete_;  // have replicas that may have to go, since when
   BlockId obsolete_from_;
+  std::map<BlockId, int64_t> hold_off_;  // a copy failed: not again before
+  int64_t next_copy_warning_ns_ = 0;
   std::map<BlockId, bool> recover_;  // need recovery; true: closed, by 6.4
   std::set<BlockId> changed_;        // to be checked in the next turn
   std::map<BlockId, std::unique_ptr<RunningRecovery>> recoveries_;

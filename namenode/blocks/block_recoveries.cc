@@ -30,8 +30,26 @@ void BlockManager::StartRecoveries() {
     Result<BlockRecord> record = state_.GetBlock(block);
     if (!record || recoveries_.contains(block)) continue;
     bool closed = record->state == BlockState::kClosed;
-    if (closed ? closed_too : record->NeedsRecovery()) StartRecovery(block, *record);
+    bool open_too = record->NeedsRecovery() || WriterIsStuck(block, *record);
+    if (closed ? closed_too : open_too) StartRecovery(block, *record);
   }
+}
+
+/// Its writer lives, but every member restarted: none takes bytes from it any more, and it cannot even leave one out, as
+/// nobody would be left. Only recovery helps; the writer finds the block closed under a newer stamp.
+bool BlockManager::WriterIsStuck(BlockId block, const BlockRecord& record) const {
+  if (record.state != BlockState::kOpen || record.members.empty()) return false;
+  for (DatanodeId id : record.members) {
+    const Datanode* node = registry_.Find(id);
+    BlockReplica replica;
+    // A member that is not heard may still be there for the writer.
+    if (node == nullptr || node->state == NodeState::kDead || !node->reported ||
+        !map_.Find(block, node->index, &replica) || replica.state != ReplicaState::kRwr ||
+        replica.stamp > record.stamp) {
+      return false;
+    }
+  }
+  return true;
 }
 
 void BlockManager::StartRecovery(BlockId block, const BlockRecord& record) {
@@ -148,6 +166,7 @@ void BlockManager::ProposeFor(BlockId block, uint64_t run, const BlockRecovery::
       c.block = block;
       c.expected_stamp = action.stamp;
       c.closed_too = FindRun(block, run)->was_closed;
+      c.fence_writer = true;  // when it has one: see WriterIsStuck
       body = c;
       break;
     }

@@ -12,6 +12,8 @@ namespace {
 /// Replicas become final on disk within 5 s of a close; until then nothing that a block had before may go
 /// (protocols 4.2 and 5.4).
 constexpr int64_t kObsoleteDelayNs = 10 * kSecond;
+/// A copy that failed is not tried again at once: its source or target is likely to be gone.
+constexpr int64_t kCopyHoldOffNs = 2 * kSecond;
 constexpr uint64_t kAnyStamp = std::numeric_limits<int64_t>::max();
 }  // namespace
 
@@ -63,7 +65,8 @@ void BlockManager::CheckRecord(BlockId block, const BlockRecord& record) {
   }
   queue_.Drop(block);
   obsolete_.erase(block);
-  if (record.NeedsRecovery() && !recoveries_.contains(block)) recover_[block] = false;
+  if (recoveries_.contains(block)) return;
+  if (record.NeedsRecovery() || WriterIsStuck(block, record)) recover_[block] = false;
 }
 
 void BlockManager::CheckClosed(BlockId block, const BlockRecord& record) {
@@ -154,9 +157,11 @@ void BlockManager::StartCopies() {
     ++counters_.copies_failed;
     DropCopy(copy);
   }
+  std::erase_if(hold_off_, [&](const auto& h) { return h.second <= Now(); });
   if (queue_.waiting() == queue_.missing()) return;
   std::vector<PlacementNode> nodes = registry_.Snapshot();
   for (BlockId block : queue_.Next(options_.copies_considered_per_tick)) {
+    if (hold_off_.contains(block)) continue;
     std::vector<CopyLoad> loads = CopyLoads();
     bool all_busy = std::all_of(loads.begin(), loads.end(), [&](const CopyLoad& l) {
       return l.copies >= options_.replication_streams_per_node;
@@ -205,9 +210,13 @@ void BlockManager::OnCopyDone(BlockId block, NodeIndex source, NodeIndex target,
     return;
   }
   ++counters_.copies_failed;
-  LogWarning("copy of block {} from datanode {:016x} to {:016x} failed: {}", block.value,
-             registry_.At(source)->id.value, registry_.At(target)->id.value, status.ToString());
-  changed_.insert(block);  // the next tick tries again
+  hold_off_[block] = Now() + kCopyHoldOffNs;
+  if (Now() >= next_copy_warning_ns_) {
+    next_copy_warning_ns_ = Now() + kSecond;
+    LogWarning("copy of block {} from datanode {:016x} to {:016x} failed: {}", block.value,
+               registry_.At(source)->id.value, registry_.At(target)->id.value, status.ToString());
+  }
+  changed_.insert(block);
 }
 
 void BlockManager::DeleteObsolete() {
@@ -252,7 +261,8 @@ bool BlockManager::DeleteObsoleteOf(BlockId block) {
     }
     changed_.insert(block);
   } else if (health.live == 1 && health.missing_copies > 0 && !health.unfinished.empty() &&
-             health.live + health.unfinished.size() >= registry_.live_count() &&
+             health.live + health.unfinished.size() + health.corrupt.size() >=
+                 registry_.live_count() &&
              !recoveries_.contains(block)) {
     // One good copy, and no node but those that have an unfinished one: too little to delete anything. Recovery
     // makes the members equal under a new stamp.

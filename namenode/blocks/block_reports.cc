@@ -40,6 +40,7 @@ Status BlockManager::Register(Registration r) {
   node->version = std::move(r.version);
   node->highest_term = r.highest_term;
   node->connection = std::move(r.connection);
+  node->connected = true;
   node->report_asked_ns = 0;
   DatanodeRegistry::SetVolumes(*node, std::move(r.volumes));
   LogInfo("datanode {:016x} at {} registered, host {}, rack {}", node->id.value, node->tcp_address,
@@ -66,10 +67,12 @@ Result<BlockManager::HeartbeatAnswer> BlockManager::Heartbeat(DatanodeId datanod
   return answer;
 }
 
-void BlockManager::OnDisconnect(DatanodeId datanode) {
-  if (Datanode* node = registry_.Find(datanode); node != nullptr) {
-    LogInfo("datanode {:016x} at {} disconnected", node->id.value, node->tcp_address);
-  }
+void BlockManager::OnDisconnect(DatanodeId datanode, const void* connection) {
+  Datanode* node = registry_.Find(datanode);
+  // It may have registered on another one since.
+  if (node == nullptr || node->connection.lock().get() != connection) return;
+  node->connected = false;
+  LogInfo("datanode {:016x} at {} disconnected", node->id.value, node->tcp_address);
 }
 
 Result<bool> BlockManager::FullReport(DatanodeId datanode, uint64_t report_id, int page, bool last,
@@ -226,6 +229,7 @@ void BlockManager::JudgeAndKeep(Datanode& node, const ReportedReplica& r) {
     }
     case ReplicaVerdict::kMember:
       SetReplica(r.block, replica);
+      if (r.state == ReplicaState::kRwr) changed_.insert(r.block);
       break;
     case ReplicaVerdict::kWrongLength:
       LogWarning("datanode {:016x}: replica of block {} has {} of {} bytes", node.id.value,

@@ -84,7 +84,8 @@ std::vector<PlacementNode> DatanodeRegistry::Snapshot() const {
   for (const auto& n : nodes_) {
     PlacementNode p;
     p.node = n->index;
-    p.state = n->state;
+    // Without a connection it is as good as stale already: its process may have died a moment ago.
+    p.state = n->connected || n->state == NodeState::kDead ? n->state : NodeState::kStale;
     p.host_id = n->host_id;
     p.rack = n->rack;
     p.capacity_bytes = n->capacity_bytes;

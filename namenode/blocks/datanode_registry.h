@@ -43,6 +43,7 @@ struct Datanode {
   int active_streams = 0;
   /// The connection its commands go over; empty when it is gone. What it is, the service knows.
   std::weak_ptr<void> connection;
+  bool connected = true;  // to this namenode
   // Reports.
   bool reported = false;        // in full, since it registered
   Term reported_term = 0;       // the leader's term in which its last full report ended

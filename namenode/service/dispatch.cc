@@ -80,7 +80,7 @@ void Service::HandleRequest(rpc::Method method, Buffer request, const rpc::CallC
 
 void Service::HandleDisconnect(rpc::RpcPeer& peer, const Status&) {
   if (peer.user_state != nullptr) {
-    blocks_.OnDisconnect(*std::static_pointer_cast<DatanodeId>(peer.user_state));
+    blocks_.OnDisconnect(*std::static_pointer_cast<DatanodeId>(peer.user_state), &peer);
   }
   if (on_disconnect) on_disconnect(peer);
 }

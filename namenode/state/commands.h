@@ -461,9 +461,10 @@ struct BeginBlockRecoveryCommand {
   BlockId block;
   Stamp expected_stamp;
   bool closed_too = false;
+  bool fence_writer = false;  // also when a live session writes: no member takes its bytes any more
   template <class A>
   void Fields(A& a) {
-    a(block, expected_stamp, closed_too);
+    a(block, expected_stamp, closed_too, fence_writer);
   }
 };
 

@@ -296,7 +296,6 @@ TEST(BlockManager, OnlyTheCurrentStampIsReadAndReopened) {
   open.members = {A, B};
   OpenBlockResult again = *DecodeResult<OpenBlockResult>(w.Must(open, w.session));
   w.Close(again, 1000, {A, B});
-  w.Run(kSecond);
   EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
   auto members = w.blocks->MembersToReopen(b.block, w.Record(b.block), "", {});
   ASSERT_TRUE(members.ok());
@@ -420,22 +419,22 @@ TEST(BlockManager, DeletedBlocksGoAfterTheDelayAndUnknownOnesNever) {
   EXPECT_EQ(w.blocks->stats().pending_deletions, 0u);
 }
 
-TEST(BlockManager, OutdatedReplicasGoOnlyOnceTheBlockHasItsReplicas) {
+TEST(BlockManager, OutdatedReplicasGoOnlyOnceTheBlockHasItsReplicasForAWhile) {
   World w;
   for (DatanodeId id : {A, B, C}) w.Join(id);
-  OpenBlockResult b = w.Closed("f", {A, B, C});
+  OpenBlockResult b = w.Closed("f", {A, B, C}, 2);
   OpenBlockCommand open;
   open.inode = w.inode;
   open.expected_stamp = b.stamp;
   open.members = {A, B};
   OpenBlockResult again = *DecodeResult<OpenBlockResult>(w.Must(open, w.session));
-  w.Close(again, 1000, {A, B});
-  w.Run(9 * kSecond);
-  EXPECT_TRUE(w.deletions.empty());
-  w.Join(D);
   w.Run(30 * kSecond);
-  // The copy went to D; only then was C's old replica dropped.
-  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B, D}));
+  EXPECT_TRUE(w.deletions.empty());  // open: nothing of it is touched
+  w.Close(again, 1000, {A, B});
+  w.Run(9 * kSecond);  // not before the good ones are final on disk
+  EXPECT_TRUE(w.deletions.empty());
+  w.Run(10 * kSecond);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
   ASSERT_EQ(w.deletions.size(), 1u);
   EXPECT_EQ(w.deletions[0].second, C);
 }
@@ -505,10 +504,15 @@ TEST(BlockManager, RecoveryLeavesOutASilentMemberAndWaitsForTheLast) {
   EXPECT_EQ(w.Record(b.block).state, BlockState::kClosed);
   EXPECT_EQ(w.Record(b.block).length, 5000u);
   EXPECT_EQ(w.Record(b.block).members, std::vector<DatanodeId>{B});
-  // A returns with an old stamp: never read.
+  // A returns with an old stamp: not read before a copy has replaced what it has.
   w.up.insert(A);
-  w.Run(3 * kSecond);
-  EXPECT_EQ(w.Readable(b.block), std::vector<DatanodeId>{B});
+  for (int n = 0; n < 40; ++n) {
+    w.Run(100 * kMillisecond);
+    for (DatanodeId id : w.Readable(b.block)) {
+      EXPECT_EQ(w.disks[id][b.block].stamp, w.Record(b.block).stamp);
+    }
+  }
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
 }
 
 TEST(BlockManager, APowerCutAfterACloseWithoutSyncIsRecoveredOnce) {
@@ -550,6 +554,42 @@ TEST(BlockManager, TwoNodesAndOneGoodReplicaAreMadeEqualByRecovery) {
   EXPECT_TRUE(w.deletions.empty());
   EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
   EXPECT_EQ(w.Record(b.block).length, 1000u);
+}
+
+TEST(BlockManager, AWriterWithoutAnyMemberLeftIsHelpedByRecovery) {
+  World w;
+  for (DatanodeId id : {A, B}) w.Join(id);
+  OpenBlockResult b = w.OpenNew("f", {A, B}, 2);
+  // One restarted: the writer goes on with the other.
+  w.disks[A][b.block] = {b.stamp, 500, ReplicaState::kRwr};
+  w.disks[B][b.block] = {b.stamp, 600, ReplicaState::kRbw};
+  w.Join(A);
+  w.Join(B);
+  w.Run(20 * kSecond);
+  EXPECT_EQ(w.Record(b.block).state, BlockState::kOpen);
+  // The other one as well: there is nobody left that takes its bytes.
+  w.disks[B][b.block] = {b.stamp, 600, ReplicaState::kRwr};
+  w.Join(B);
+  w.Run(5 * kSecond);
+  EXPECT_EQ(w.Record(b.block).state, BlockState::kClosed);
+  EXPECT_EQ(w.Record(b.block).length, 500u);
+  EXPECT_EQ(w.Readable(b.block).size(), 2u);
+}
+
+TEST(BlockManager, ThreeNodesWithOneGoodReplicaBecomeWholeAgain) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A, B, C});
+  OpenBlockCommand open;
+  open.inode = w.inode;
+  open.expected_stamp = b.stamp;
+  open.members = {A};
+  OpenBlockResult again = *DecodeResult<OpenBlockResult>(w.Must(open, w.session));
+  w.Close(again, 1000, {A});
+  w.disks[C][b.block] = {again.stamp, 1000, ReplicaState::kRwr};
+  w.Report(C);
+  w.Run(60 * kSecond);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B, C}));
 }
 
 TEST(BlockManager, SafeModeWithholdsCopiesButNoWrites) {

@@ -136,7 +136,10 @@ TEST(BlockHealth, ObsoleteMakesRoomWhenItsNodeIsTheOnlyPlaceLeft) {
   std::vector<ReplicaView> views = {View(1, 50), View(2, 50), View(3, 50, ReplicaState::kRwr)};
   EXPECT_EQ(ChooseObsolete(Closed(), views, 3), std::vector<NodeIndex>{3});
   EXPECT_TRUE(ChooseObsolete(Closed(), views, 4).empty());
-  // With one good copy nothing is deleted, and with none least of all.
+  // With one good copy an unfinished one may still be worth something, an outdated one is in nobody's way
+  // (a copy replaces it), and with none good nothing is deleted.
+  std::vector<ReplicaView> unfinished = {View(1, 50), View(2, 50, ReplicaState::kRwr)};
+  EXPECT_TRUE(ChooseObsolete(Closed(), unfinished, 2).empty());
   std::vector<ReplicaView> one = {View(1, 50), View(2, 49), View(3, 49)};
   EXPECT_TRUE(ChooseObsolete(Closed(), one, 3).empty());
   std::vector<ReplicaView> none = {View(1, 49), View(2, 49), View(3, 49)};
@@ -261,6 +264,19 @@ TEST(PlanCopy, TakesTheIdleSourceAndKeepsBothEndsBounded) {
   auto other = PlanCopy(Closed(4), views, std::vector<NodeIndex>{2}, nodes, {}, 2, random);
   ASSERT_TRUE(other.has_value());
   EXPECT_EQ(other->target, 3);
+}
+
+TEST(PlanCopy, AnOutdatedReplicaIsReplacedByACopyButNoOtherIs) {
+  std::vector<PlacementNode> nodes = {Node(0, "a", "/1", 10'000), Node(1, "b", "/1", 10'000),
+                                      Node(2, "c", "/1", 10'000)};
+  Random random(1);
+  std::vector<ReplicaView> views = {View(0, 50), View(1, 49), View(2, 50, ReplicaState::kRwr)};
+  auto plan = PlanCopy(Closed(), views, {}, nodes, {}, 2, random);
+  ASSERT_TRUE(plan.has_value());
+  EXPECT_EQ(plan->source, 0);
+  EXPECT_EQ(plan->target, 1);
+  views[1] = View(1, 50);
+  EXPECT_FALSE(PlanCopy(Closed(), views, {}, nodes, {}, 2, random));
 }
 
 TEST(PlanCopy, NeverFromAnOutdatedCorruptOrUnfinishedReplica) {

@@ -36,7 +36,7 @@ Status ApplyOp(Txn& txn, const BeginBlockRecoveryCommand& command, std::string* 
                   "the block's stamp is " + std::to_string(block.LatestStamp().value));
   if (block.state == BlockState::kClosed && !command.closed_too)
     return Status(Code::kConflict, "the block is closed");
-  if (block.state == BlockState::kOpen && block.writer.valid())
+  if (block.state == BlockState::kOpen && block.writer.valid() && !command.fence_writer)
     return Status(Code::kBusy, "a live session writes the block");
   DFS_RETURN_IF_ERROR(
       SetBlockState(txn, command.block, &block, BlockState::kRecovering, SessionId()));
