@@ -360,6 +360,10 @@ void FakeCluster::DatanodeDown(uint64_t id) {
   net.NodeDown(*dn_nodes_[id], false);
 }
 
+void FakeCluster::CutClientFrom(int namenode) {
+  net.CutBoth(*client_node_, *nn_nodes_[static_cast<size_t>(namenode)]);
+}
+
 std::string FakeCluster::Content(uint64_t inode) {
   const FakeFile& file = files.at(inode);
   const uint64_t size = static_cast<uint64_t>(file.attr.size);

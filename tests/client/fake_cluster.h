@@ -76,6 +76,7 @@ class FakeCluster {
   int drop_replies = 0;  // changes that are applied but not answered, then the connection ends
   uint64_t drop_reply_one_in = 0;  // the same at random
   void DatanodeDown(uint64_t id);
+  void CutClientFrom(int namenode);
   bool DatanodeUp(uint64_t id) const { return !down_.count(id); }
   std::set<uint64_t> silent;   // datanodes that take streams and say nothing
   std::set<uint64_t> corrupt;  // datanodes whose reads are damaged
