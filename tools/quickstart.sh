@@ -24,7 +24,7 @@ echo "All there."
 
 say "2. Build (the first time takes some minutes)"
 cmake --preset release >/dev/null
-cmake --build --preset release -j "$(nproc)" --target dfs dfs-namenode dfs-datanode dfs_client dfs_shared |
+cmake --build --preset release -j "$(nproc)" --target dfs dfs-namenode dfs-datanode dfs_shared dfs_static_archive |
   tail -n 1
 dfs=$source_dir/build/release/bin/dfs
 

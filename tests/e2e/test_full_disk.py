@@ -14,12 +14,12 @@ def mount(path, size_mib):
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", path],
                           capture_output=True, check=False)
     if done.returncode != 0:
-        skip("e2e.full_disk", f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
+        skip("e2e_full_disk", f"cannot mount a tmpfs: {done.stderr.decode().strip()}")
 
 
 def test_full_disk():
     if os.geteuid() != 0:
-        skip("e2e.full_disk", "needs root to mount a small disk")
+        skip("e2e_full_disk", "needs root to mount a small disk")
     options = ("--datanode-setting", "storage.reserve_bytes=4194304",
                "--namenode-setting", "blocks.deletion_delay_ms=1000")
     with Cluster(namenodes=1, datanodes=3, start=False, options=options) as c:
