@@ -68,7 +68,7 @@ cmake --install build/release --prefix "$work/install" >/dev/null
 cmake -S docs/examples -B "$work/example" -DCMAKE_PREFIX_PATH="$work/install" \
   -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build "$work/example" | tail -n 1
-file=$(cd "$tree" && find . -type f -size +64k | head -n 1)
+file=$(cd "$tree" && find . -type f -size +64k -print -quit)
 file=${file#./}
 "$work"/example/dfs_example "$work/cluster" "/include/$file" >"$work/back/.by-example"
 cmp "$tree/$file" "$work/back/.by-example"

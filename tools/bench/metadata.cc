@@ -106,7 +106,7 @@ void RunMetadata(const Bench& bench, Report& report) {
       plan.client = bench.client;
       plan.prepare = phase.prepare;
       plan.body = phase.body;
-      report.Begin();
+      plan.on_start = [&] { report.Begin(); };
       const Result<WorkerTotals> totals = RunWorkers(plan);
       if (!totals) {
         report.Failed(phase.name, totals.error());

@@ -130,6 +130,7 @@ Result<WorkerTotals> RunWorkers(const WorkerPlan& plan) {
   if (status.ok() && !AwaitReady(children, shared)) {
     status = Status(Code::kInternal, "a client process of the benchmark died");
   }
+  if (status.ok() && plan.on_start) plan.on_start();
   shared->started_ns = Now();
   if (!status.ok()) shared->abort = true;
   shared->go = true;

@@ -46,6 +46,8 @@ struct WorkerPlan {
   Options client;
   /// Before the common start; not timed.
   std::function<Status(const Client&, int worker)> prepare;
+  /// In the parent, when all are prepared.
+  std::function<void()> on_start;
   std::function<void(const Client&, int worker, Recorder&)> body;
 };
 

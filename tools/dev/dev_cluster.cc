@@ -298,8 +298,7 @@ Status DevCluster::AwaitReady(std::vector<Member*> waiting, int64_t started_ns,
       const bool ready = printed && (printed->rfind("READY ", 0) == 0 ||
                                      printed->find("\nREADY ") != std::string::npos);
       if (gone) {
-        return Status(Code::kInternal,
-                      fmt::format("{} did not start:\n{}", m->name, EndOfLog(*m)));
+        return Status(Code::kInternal, fmt::format("{} did not start:\n{}", m->name, EndOfLog(*m)));
       }
       if (!ready || printed->back() != '\n') {
         ++i;

@@ -58,7 +58,9 @@ bool ReadStat(int pid, Stat* out) {
 }
 
 // glibc 2.36 declares these without extern "C".
-int PidfdOpen(int pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid, 0)); }
+int PidfdOpen(int pid) {
+  return static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+}
 int PidfdSendSignal(int fd, int signal) {
   return static_cast<int>(syscall(SYS_pidfd_send_signal, fd, signal, nullptr, 0));
 }
