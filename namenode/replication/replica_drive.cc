@@ -19,8 +19,11 @@ void Replica::Impl::Schedule() {
 
 void Replica::Impl::Turn() {
   if (!running()) return;
-  Drive();
-  if (!stopped) ApplySome();
+  bool sent = Drive();
+  // What was sent leaves when the loop ends its round: nobody waits there for this member's applying, but
+  // the applying waits once at most.
+  apply_deferred = sent && !apply_deferred && core->HasCommitted();
+  if (!stopped && !apply_deferred) ApplySome();
   if (stopped) return;
   CheckLeadership();
   CheckTransfers();
@@ -42,8 +45,14 @@ void Replica::Impl::ArmTimer() {
   });
 }
 
-void Replica::Impl::Drive() {
-  while (core->HasReady() && !stopped) Handle(core->TakeReady(Now()));
+bool Replica::Impl::Drive() {
+  bool sent = false;
+  while (core->HasReady() && !stopped) {
+    raft::Ready ready = core->TakeReady(Now());
+    sent = sent || !ready.messages.empty();
+    Handle(std::move(ready));
+  }
+  return sent;
 }
 
 void Replica::Impl::Handle(raft::Ready ready) {

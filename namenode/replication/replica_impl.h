@@ -41,7 +41,7 @@ struct Replica::Impl final : std::enable_shared_from_this<Replica::Impl>, PeerLi
   // replica_drive.cc: one turn = everything the core has to say, a bounded amount of applying, the timer
   void Schedule();
   void Turn();
-  void Drive();
+  bool Drive();  // whether anything was sent
   void Handle(raft::Ready ready);
   void Install(const raft::SnapshotMeta& meta);
   void OnPersisted(uint64_t sequence, const Status& status);
@@ -90,6 +90,7 @@ struct Replica::Impl final : std::enable_shared_from_this<Replica::Impl>, PeerLi
 
   bool stopped = false;
   bool turn_scheduled = false;
+  bool apply_deferred = false;  // to the next turn, by the last one
   Executor::TimerId timer = 0;
   int64_t timer_deadline_ns = 0;
 

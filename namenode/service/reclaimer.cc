@@ -1,12 +1,17 @@
 #include "namenode/service/reclaimer.h"
 
+#include <algorithm>
+
 #include "common/base/logging.h"
 
 namespace dfs::nn {
 
 namespace {
-constexpr uint32_t kStepLimit =
-    500;  // names or blocks in one command: well under a millisecond each way
+// Names or blocks in one command. Whoever else calls waits behind it on every member, so: a millisecond.
+constexpr uint32_t kStepLimit = 100;
+// Between steps, in durations of the last one: others get most of the time, and more when it is short.
+constexpr int64_t kPauseFactor = 2;
+constexpr int64_t kMaxPauseNs = 20 * kMillisecond;
 constexpr int64_t kRetryNs = 200 * kMillisecond;
 }  // namespace
 
@@ -57,12 +62,15 @@ void Reclaimer::Step() {
   command.limit = kStepLimit;
   command.open = sessions_.AllOpen();
   busy_ = true;
-  proposer_(std::move(command), [this, alive = std::weak_ptr<char>(alive_)](Status status) {
-    if (alive.expired()) return;
-    busy_ = false;
-    if (!status.ok()) LogWarning("a step of reclaiming: {}", status.ToString());
-    StepAfter(status.ok() ? 0 : kRetryNs);
-  });
+  int64_t began_ns = executor_.clock().BootNs();
+  proposer_(std::move(command),
+            [this, began_ns, alive = std::weak_ptr<char>(alive_)](Status status) {
+              if (alive.expired()) return;
+              busy_ = false;
+              if (!status.ok()) LogWarning("a step of reclaiming: {}", status.ToString());
+              int64_t pause_ns = kPauseFactor * (executor_.clock().BootNs() - began_ns);
+              StepAfter(status.ok() ? std::min(pause_ns, kMaxPauseNs) : kRetryNs);
+            });
 }
 
 }  // namespace dfs::nn

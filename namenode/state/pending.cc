@@ -6,6 +6,54 @@
 #include "common/base/checksum.h"
 
 namespace dfs::nn {
+namespace {
+
+/// The store's keys and the pending ones as one sequence; a pending entry hides the store's.
+class MergedIterator final : public StateIterator {
+ public:
+  MergedIterator(std::unique_ptr<StateIterator> base,
+                 std::vector<const PendingBatch::Entry*> pending)
+      : base_(std::move(base)), pending_(std::move(pending)) {
+    Settle();
+  }
+  bool Valid() const override { return on_pending_ ? at_ < pending_.size() : base_->Valid(); }
+  void Next() override {
+    if (on_pending_) {
+      ++at_;
+    } else {
+      base_->Next();
+    }
+    Settle();
+  }
+  std::string_view key() const override { return on_pending_ ? pending_[at_]->key : base_->key(); }
+  std::string_view value() const override {
+    return on_pending_ ? pending_[at_]->value : base_->value();
+  }
+  Status status() const override { return base_->status(); }
+
+ private:
+  void Settle() {
+    for (;; ++at_) {
+      on_pending_ =
+          at_ < pending_.size() && (!base_->Valid() || pending_[at_]->key <= base_->key());
+      if (!on_pending_) return;
+      if (base_->Valid() && base_->key() == pending_[at_]->key) base_->Next();
+      if (pending_[at_]->state == PendingBatch::State::kPut) return;
+    }
+  }
+
+  std::unique_ptr<StateIterator> base_;
+  std::vector<const PendingBatch::Entry*> pending_;
+  size_t at_ = 0;
+  bool on_pending_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<StateIterator> NewMergedIterator(std::unique_ptr<StateIterator> base,
+                                                 std::vector<const PendingBatch::Entry*> pending) {
+  return std::make_unique<MergedIterator>(std::move(base), std::move(pending));
+}
 
 PendingBatch::PendingBatch() : table_(1024) {}
 
@@ -47,6 +95,25 @@ void PendingBatch::Set(std::string_view key, State state, std::string_view value
   undo_.push_back({table_[slot] - 1, entry.state, entry.value});
   entry.state = state;
   entry.value = value;
+}
+
+void PendingBatch::Overwrite(std::string_view key, State state, std::string_view value) {
+  uint64_t hash = Hash64(key);
+  size_t slot = Probe(key, hash);
+  if (table_[slot] == 0) {
+    entries_.push_back({Store(key), Store(value), hash, state});
+    table_[slot] = static_cast<uint32_t>(entries_.size());
+    if (entries_.size() * 2 > table_.size()) Grow();
+    return;
+  }
+  Entry& entry = entries_[table_[slot] - 1];
+  entry.state = state;
+  if (state != State::kPut) return;  // its bytes stay for the next value
+  if (entry.value.size() == value.size() && !value.empty()) {
+    std::memcpy(const_cast<char*>(entry.value.data()), value.data(), value.size());
+  } else {
+    entry.value = Store(value);
+  }
 }
 
 void PendingBatch::Rollback() {

@@ -29,6 +29,10 @@ class PendingBatch {
   void Put(std::string_view key, std::string_view value);
   void Delete(std::string_view key);
 
+  /// Put or Delete that cannot be rolled back and reuses the bytes of the value before. Not to be mixed
+  /// with the others.
+  void Overwrite(std::string_view key, State state, std::string_view value);
+
   /// Everything written since the last SetSavepoint is undone.
   void SetSavepoint() { undo_.clear(); }
   void Rollback();
@@ -63,5 +67,9 @@ class PendingBatch {
   size_t free_bytes_ = 0;
   uint64_t bytes_ = 0;
 };
+
+/// The keys of base and pending (sorted, same range) as one sequence; a pending entry hides base's.
+std::unique_ptr<StateIterator> NewMergedIterator(std::unique_ptr<StateIterator> base,
+                                                 std::vector<const PendingBatch::Entry*> pending);
 
 }  // namespace dfs::nn

@@ -16,6 +16,7 @@
 
 #include "common/base/check.h"
 #include "common/base/logging.h"
+#include "namenode/state/buffered_store.h"
 #include "namenode/state/keys.h"
 #include "namenode/state/records.h"
 
@@ -392,7 +393,7 @@ class RocksStore final : public StateStore {
 Result<std::unique_ptr<StateStore>> OpenRocksStore(const RocksStoreOptions& options) {
   auto store = std::make_unique<RocksStore>(options);
   DFS_RETURN_IF_ERROR(store->Open());
-  return std::unique_ptr<StateStore>(std::move(store));
+  return NewBufferedStore(std::move(store));
 }
 
 }  // namespace dfs::nn

@@ -80,9 +80,11 @@ Result<Admission> Admit(Txn& txn, const CommandHeader& header) {
     admission.reply = Refusal(Code::kStaleSequence, "the operation was answered already");
     return admission;
   }
-  DFS_ASSIGN_OR_RETURN(bool known,
-                       txn.Get(ReplyKey(header.session, header.sequence), &admission.reply));
-  if (known) return admission;
+  if (header.sequence <= session->highest_sequence) {  // above it no reply was ever stored
+    DFS_ASSIGN_OR_RETURN(bool known,
+                         txn.Get(ReplyKey(header.session, header.sequence), &admission.reply));
+    if (known) return admission;
+  }
   if (header.sequence - first > kMaxStoredReplies) {
     admission.reply = Refusal(Code::kOverloaded, "too many operations in flight");
     return admission;
@@ -117,6 +119,7 @@ class StateMachine::Impl {
     txn_.ClearFatal();
     txn_.pending().Clear();
     txn_.events().clear();
+    txn_.reclaim_hint() = {};
     mark_ = AppliedMark();
     Counters counters;
     std::string value;

@@ -3,8 +3,8 @@
 // of whole batches. Two implementations behave alike (tests/state/store_conformance_test.cc):
 // RocksStateStore for daemons, MemStateStore for the simulator.
 //
-// Confined to the namenode's loop, but for CreateCheckpoint (see there). Any error is final: the
-// member stops and recovers from its peers.
+// Confined to the namenode's loop. Any error is final: the member stops and recovers from its
+// peers.
 #pragma once
 
 #include <cstdint>
@@ -103,8 +103,8 @@ class StateStore {
 
   /// Makes `directory` (which must not exist; its parent must; same file system) a durable copy of
   /// everything written so far, flushing first. Cheap: files are shared by hard links. The files
-  /// are immutable and can be streamed while the store goes on. May be called from another thread
-  /// than the store's.
+  /// are immutable and can be streamed while the store goes on. No iterator may be alive: what a
+  /// store has collected is written first.
   virtual Result<CheckpointInfo> CreateCheckpoint(const std::string& directory) = 0;
   virtual Status RemoveCheckpoint(const std::string& directory) = 0;
   /// Replaces the whole content by the checkpoint in `directory` (same file system), whose files

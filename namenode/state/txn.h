@@ -60,6 +60,13 @@ class Txn final : public StateView {
   int64_t now() const { return header_->now_ns; }
   const Counters& counters() const override { return counters_; }
   Counters& mutable_counters() { return counters_; }
+  /// Where the names of a removed directory begin that are still there. Only saves stepping over the
+  /// tombstones of those before: results do not depend on it, so a member may forget it at any time.
+  struct ReclaimHint {
+    InodeId directory;
+    std::string start;
+  };
+  ReclaimHint& reclaim_hint() { return reclaim_hint_; }
 
   void Put(std::string_view key, std::string_view value);
   void Delete(std::string_view key);
@@ -89,6 +96,7 @@ class Txn final : public StateView {
   size_t saved_effects_ = 0;
   size_t saved_events_ = 0;
   Counters saved_counters_;
+  ReclaimHint reclaim_hint_;
 };
 
 }  // namespace dfs::nn

@@ -1,4 +1,7 @@
 // One suite for every StateStore.
+#include <map>
+
+#include "namenode/state/buffered_store.h"
 #include "namenode/state/keys.h"
 #include "tests/state/harness.h"
 
@@ -205,6 +208,81 @@ TEST(MemStoreTest, DamageIsFound) {
   member.Close();
   ASSERT_OK(member.env().FlipBit("/data/state/flushed", 20, 3));
   EXPECT_CODE(OpenMemStore(&member.env(), "/data/state"), Code::kCorrupt);
+}
+
+/// Random commits through a small buffer against a map; scans and look-ups see what is in both layers.
+TEST(BufferedStoreTest, BehavesAsTheStoreBelow) {
+  FaultEnv env;
+  ASSERT_OK(env.CreateDirs("/data"));
+  auto base = OpenMemStore(&env, "/data/state");
+  ASSERT_OK(base);
+  BufferedStoreOptions options;
+  options.max_entries = 20;
+  options.max_bytes = 2'000;
+  auto store = NewBufferedStore(std::move(*base), options);
+  Random random(3);
+  std::map<std::string, std::string> expected;
+  for (int round = 0; round < 3'000; ++round) {
+    std::vector<std::pair<std::string, std::string>> strings;
+    for (uint64_t n = 1 + random.Uniform(4); n > 0; --n) {
+      std::string key = std::string(1, static_cast<char>('A' + random.Uniform(3))) +
+                        std::to_string(random.Uniform(40));
+      // Often as long as before, at times empty.
+      strings.emplace_back(key,
+                           std::string(random.Uniform(3) * 5, static_cast<char>('a' + round % 26)));
+    }
+    WriteBatch batch;
+    for (const auto& [key, value] : strings) {
+      if (random.OneIn(3)) {
+        batch.Delete(key);
+        expected.erase(key);
+      } else {
+        batch.Put(key, value);
+        expected[key] = value;
+      }
+    }
+    ASSERT_OK(store->Write(batch));
+    if (random.OneIn(50)) {
+      ASSERT_OK(store->Flush());
+    }
+    std::string prefix(random.Uniform(2), static_cast<char>('A' + random.Uniform(3)));
+    std::map<std::string, std::string> found, wanted;
+    auto it = store->NewIterator(prefix);
+    std::string last;
+    for (; it->Valid(); it->Next()) {
+      ASSERT_LT(last, it->key());
+      last = it->key();
+      found[last] = it->value();
+    }
+    ASSERT_OK(it->status());
+    for (const auto& [key, value] : expected)
+      if (key.starts_with(prefix)) wanted[key] = value;
+    ASSERT_EQ(found, wanted) << "round " << round;
+    std::string key = "A" + std::to_string(random.Uniform(40)), value;
+    auto present = store->Get(key, &value);
+    ASSERT_OK(present);
+    ASSERT_EQ(*present, expected.contains(key));
+    if (*present) {
+      ASSERT_EQ(value, expected[key]);
+    }
+  }
+}
+
+TEST(BufferedStoreTest, FlushHandsOverAndACrashLosesTheRest) {
+  Member member(StoreKind::kRocks);
+  WriteBatch batch;
+  batch.Put("a", "1");
+  std::string mark = EncodeApplied({4, 2, 3});
+  batch.Put(AppliedKey(), mark);
+  ASSERT_OK(member.store->Write(batch));
+  EXPECT_EQ(*member.store->flushed_index(), 0u);
+  ASSERT_OK(member.store->Flush());
+  EXPECT_EQ(*member.store->flushed_index(), 4u);
+  mark = EncodeApplied({5, 2, 3});
+  ASSERT_OK(member.store->Write(batch));
+  auto info = member.store->CreateCheckpoint(member.Path("c"));
+  ASSERT_OK(info);
+  EXPECT_EQ(info->applied.index, 5u);
 }
 
 }  // namespace

@@ -21,7 +21,11 @@ const std::vector<SessionId>& SessionsOf(const ReclaimCommand& command, InodeId 
 /// Up to limit entries of a removed directory; subdirectories become removed trees of their own.
 Result<uint32_t> ReclaimEntries(Txn& txn, const ReclaimCommand& command, Inode* directory,
                                 uint32_t limit) {
-  DFS_ASSIGN_OR_RETURN(auto entries, txn.Collect(DentryPrefix(directory->id), {}, limit));
+  // No name can be added to a removed directory, so nothing is before what was taken last.
+  Txn::ReclaimHint& hint = txn.reclaim_hint();
+  if (hint.directory != directory->id) hint = {directory->id, {}};
+  DFS_ASSIGN_OR_RETURN(auto entries, txn.Collect(DentryPrefix(directory->id), hint.start, limit));
+  if (!entries.empty()) hint.start = entries.back().first;
   for (const auto& [key, value] : entries) {
     txn.Delete(key);
     directory->entries -= 1;

@@ -1,0 +1,23 @@
+// BufferedStore: collects several commits before it gives them to the store below, as one batch in key
+// order. Hot keys (counters, session records, directories, the usage of all above) are written once
+// for many commands, and a skip list takes sorted keys for a third of the price. Costs no
+// durability: what was not flushed is lost in a crash either way, and stays a suffix of whole
+// commits. Confined to the namenode's loop.
+#pragma once
+
+#include <memory>
+
+#include "namenode/state/store.h"
+
+namespace dfs::nn {
+
+struct BufferedStoreOptions {
+  // Bounds the pause of handing over: about 2 ms.
+  size_t max_entries = 1024;
+  uint64_t max_bytes = 1u << 20;
+};
+
+std::unique_ptr<StateStore> NewBufferedStore(std::unique_ptr<StateStore> base,
+                                             const BufferedStoreOptions& options = {});
+
+}  // namespace dfs::nn
