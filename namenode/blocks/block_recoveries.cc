@@ -126,6 +126,13 @@ void BlockManager::ActOne(BlockId block, uint64_t run, const BlockRecovery::Acti
         if (length) return Act(block, mine->core.OnFinish(to, stamp, *length, Now()));
         LogWarning("block {}: datanode {:016x} cannot finish recovery: {}", block.value, to.value,
                    length.error().ToString());
+        if (length.error().Is(Code::kStaleStamp)) {
+          // It restarted since it was fenced: what it said then of its bytes no longer holds, and it would
+          // refuse for ever. All over again, under a new stamp.
+          recoveries_.erase(block);
+          changed_.insert(block);
+          return;
+        }
         mine->core.OnFinishFailed(to, stamp, Now());
       });
 }
