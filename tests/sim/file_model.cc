@@ -114,6 +114,15 @@ void FileModel::FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch) {
   flushed_at_ = clock_;
 }
 
+bool FileModel::MustExist(uint64_t offset, uint64_t size) const {
+  for (uint64_t i = offset / kUnit; i < units_.size() && i * kUnit < offset + size; ++i) {
+    bool may_be_absent = false;
+    for (const Version& v : units_[i].versions) may_be_absent |= v.write == 0 && v.gone_at > clock_;
+    if (!may_be_absent) return true;
+  }
+  return false;
+}
+
 uint64_t FileModel::LeastSize(uint64_t since, uint64_t loss_epoch) const {
   uint64_t least = 0;
   for (const auto& [at, units] : visible_sizes_) {

@@ -45,6 +45,9 @@ class FileModel {
   uint64_t max_size() const { return units_.size() * kUnit; }
   uint64_t synced_size() const { return synced_units_ * kUnit; }
 
+  /// Whether the range holds bytes that were synced and so must be readable for ever.
+  bool MustExist(uint64_t offset, uint64_t size) const;
+
   /// Checks bytes read at an offset by a read that began at Now() == since. "" when they are allowed.
   /// at_end: the read met the end of the file behind them. settled: every block is closed, so that what was
   /// synced must be in sight.

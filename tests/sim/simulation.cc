@@ -131,20 +131,15 @@ class Run {
                            leader->replica().last_log_index());
       }
     }
-    const nn::BlockStats blocks = leader->blocks().stats();
-    if (blocks.missing + blocks.under_replicated + blocks.recoveries_running +
-            blocks.corrupt_replicas >
-        0) {
-      return fmt::format(
-          "{} blocks missing, {} under-replicated, {} in recovery, {} replicas corrupt",
-          blocks.missing, blocks.under_replicated, blocks.recoveries_running,
-          blocks.corrupt_replicas) + DescribeBlocks(*leader);
+    for (auto& host : cluster_.clients()) {
+      if (!host->up()) return host->name() + " is down";
     }
-    return "";
+    return UnsettledBlocks(*leader);
   }
 
-  // Every block that is not as it should be, with its replicas as the leader sees them.
-  static std::string DescribeBlocks(nn::Namenode& leader) {
+  // Every block that is not as it should be, with its replicas as the leader sees them. A block without any replica
+  // is not waited for: nobody can bring it back, and whether it may be lost is for the verification to say.
+  static std::string UnsettledBlocks(nn::Namenode& leader) {
     std::string out;
     const Status status =
         leader.state().ForEachBlock({}, [&](BlockId id, const nn::BlockRecord& record) {
@@ -160,7 +155,10 @@ class Run {
                 " [{:x} state {} stamp {}{}]", leader.blocks().registry().At(r.node)->id.value,
                 static_cast<int>(r.state), r.stamp.value, r.corrupt ? " corrupt" : "");
           }
-          if (record.state == nn::BlockState::kClosed && good >= record.replication) return true;
+          const bool closed = record.state == nn::BlockState::kClosed;
+          // One that is open is waited for: its writer is gone, recovery closes it.
+          const bool lost = replicas.empty() && record.state != nn::BlockState::kOpen;
+          if (lost || (closed && good >= record.replication)) return true;
           out += fmt::format("\n  block {} state {} stamp {} length {} wants {}:{}", id.value,
                              static_cast<int>(record.state), record.stamp.value, record.length,
                              record.replication, line);

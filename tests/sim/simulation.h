@@ -9,7 +9,7 @@
 namespace dfs::sim {
 
 struct SimulationOptions {
-  int64_t chaos_ns = 30 * kSecond;
+  int64_t chaos_ns = 20 * kSecond;
   int64_t heal_limit_ns = 120 * kSecond;
   bool verbose = false;
 };
