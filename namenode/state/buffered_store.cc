@@ -59,12 +59,11 @@ class BufferedStore final : public StateStore {
     DFS_CHECK(live_iterators_ == 0);
     if (!failed_.ok()) return failed_;
     for (const WriteBatch::Entry& entry : batch.entries()) {
-      buffer_.Overwrite(entry.key,
-                        entry.deleted ? PendingBatch::State::kDeleted : PendingBatch::State::kPut,
-                        entry.value);
+      buffer_.Overwrite(entry.key, StateAfter(entry), entry.value);
       if (!entry.key.empty()) has_tag_[static_cast<unsigned char>(entry.key[0])] = true;
     }
-    if (buffer_.entries().size() < options_.max_entries && buffer_.bytes() < options_.max_bytes)
+    if (buffer_.entries().size() - cancelled_ < options_.max_entries &&
+        buffer_.bytes() < options_.max_bytes)
       return Status::Ok();
     return HandOver();
   }
@@ -101,6 +100,18 @@ class BufferedStore final : public StateStore {
   }
 
  private:
+  PendingBatch::State StateAfter(const WriteBatch::Entry& entry) {
+    if (!entry.deleted) return PendingBatch::State::kPut;
+    if (options_.never_overwritten == nullptr || !options_.never_overwritten(entry.key))
+      return PendingBatch::State::kDeleted;
+    const PendingBatch::Entry* here = buffer_.Find(entry.key);
+    // Absent when it was put, so absent below, unless what is below was deleted here first.
+    if (here == nullptr || here->state != PendingBatch::State::kPut || !here->put_first)
+      return PendingBatch::State::kDeleted;
+    ++cancelled_;  // too often when it is put once more: then the buffer holds a little more
+    return PendingBatch::State::kUnknown;
+  }
+
   Status HandOver() {
     DFS_CHECK(live_iterators_ == 0);
     if (!failed_.ok()) return failed_;
@@ -113,6 +124,7 @@ class BufferedStore final : public StateStore {
     failed_ = base_->Write(batch_);
     batch_.Clear();
     buffer_.Clear();
+    cancelled_ = 0;
     has_tag_.fill(false);
     return failed_;
   }
@@ -120,6 +132,7 @@ class BufferedStore final : public StateStore {
   std::unique_ptr<StateStore> base_;
   const BufferedStoreOptions options_;
   PendingBatch buffer_;
+  size_t cancelled_ = 0;             // entries that are neither put nor deleted any more
   std::array<bool, 256> has_tag_{};  // first bytes of the keys in buffer_
   WriteBatch batch_;
   int live_iterators_ = 0;

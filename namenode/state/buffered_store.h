@@ -6,6 +6,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "namenode/state/store.h"
 
@@ -14,6 +15,9 @@ namespace dfs::nn {
 struct BufferedStoreOptions {
   // Bounds the pause of handing over: about 2 ms.
   size_t max_entries = 1024;
+  // Keys that are put only while they are absent: a put and a delete of such a key that are both still
+  // here cancel out, and the store below never hears of them. Null: none.
+  bool (*never_overwritten)(std::string_view key) = nullptr;
   uint64_t max_bytes = 1u << 20;
 };
 

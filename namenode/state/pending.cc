@@ -85,7 +85,7 @@ void PendingBatch::Set(std::string_view key, State state, std::string_view value
   uint64_t hash = Hash64(key);
   size_t slot = Probe(key, hash);
   if (table_[slot] == 0) {
-    entries_.push_back({Store(key), value, hash, state});
+    entries_.push_back({Store(key), value, hash, state, false});
     table_[slot] = static_cast<uint32_t>(entries_.size());
     undo_.push_back({table_[slot] - 1, State::kUnknown, {}});
     if (entries_.size() * 2 > table_.size()) Grow();
@@ -101,7 +101,7 @@ void PendingBatch::Overwrite(std::string_view key, State state, std::string_view
   uint64_t hash = Hash64(key);
   size_t slot = Probe(key, hash);
   if (table_[slot] == 0) {
-    entries_.push_back({Store(key), Store(value), hash, state});
+    entries_.push_back({Store(key), Store(value), hash, state, state == State::kPut});
     table_[slot] = static_cast<uint32_t>(entries_.size());
     if (entries_.size() * 2 > table_.size()) Grow();
     return;

@@ -20,6 +20,7 @@ class PendingBatch {
     std::string_view value;
     uint64_t hash;
     State state;
+    bool put_first = false;  // Overwrite only: the first write was a put
   };
 
   PendingBatch();

@@ -38,6 +38,13 @@ rocksdb::Slice ToSlice(std::string_view v) {
   return {v.data(), v.size()};
 }
 
+/// Stored when there is none, and deleted by one of the next commands. Nonces are under session 0.
+bool IsStoredReply(std::string_view key) {
+  constexpr size_t kReplyKeyBytes = 17;
+  return key.size() == kReplyKeyBytes && key[0] == static_cast<char>(Tag::kSession) &&
+         KeyNumber(key, 1) != 0;
+}
+
 /// For databases that are only looked at: no LOG file in a checkpoint's directory.
 class NullLogger final : public rocksdb::Logger {
  public:
@@ -393,7 +400,9 @@ class RocksStore final : public StateStore {
 Result<std::unique_ptr<StateStore>> OpenRocksStore(const RocksStoreOptions& options) {
   auto store = std::make_unique<RocksStore>(options);
   DFS_RETURN_IF_ERROR(store->Open());
-  return NewBufferedStore(std::move(store));
+  BufferedStoreOptions buffered;
+  buffered.never_overwritten = IsStoredReply;
+  return NewBufferedStore(std::move(store), buffered);
 }
 
 }  // namespace dfs::nn
