@@ -364,6 +364,8 @@ nn::Namenode* Cluster::Leader() {
 }
 
 void Cluster::AfterStep(SimNode& node) {
+  // A usual seed has a hundred thousand.
+  DFS_CHECK(scheduler_.events() < 1'500'000, "liveness: something spins without getting anywhere");
   for (size_t i = 0; i < namenodes_.size(); ++i) {
     NamenodeHost& host = *namenodes_[i];
     if (&host.node() != &node) continue;

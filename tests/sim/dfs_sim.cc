@@ -150,7 +150,7 @@ int Main(int argc, char** argv) {
     for (size_t i = 0; i < 6; ++i) with[i] += counts[i] > 0 ? 1 : 0;
     if (flags.first == flags.last) fmt::print("seed {}: {}\n", seed, s.ToString());
     if (result.failure.empty()) continue;
-    if (flags.safety_only && result.failure.find(": liveness: ") != std::string::npos) {
+    if (flags.safety_only && result.failure.find("liveness: ") != std::string::npos) {
       ++stuck;
       fmt::print("stuck seed {}: {}\n", seed, result.failure);
       continue;
