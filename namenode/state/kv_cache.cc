@@ -66,7 +66,9 @@ void KvCache::Put(std::string_view key, std::string_view value) {
     return;
   }
   if (entry && entry->value_size == value.size()) {
-    std::memcpy(entry->data.get() + entry->key_size, value.data(), value.size());
+    if (!value.empty()) {
+      std::memcpy(entry->data.get() + entry->key_size, value.data(), value.size());
+    }
     entry->used = true;
     return;
   }
@@ -87,7 +89,7 @@ void KvCache::Put(std::string_view key, std::string_view value) {
   if (bytes_ + size > max_bytes_) EvictTo(max_bytes_ - std::min(max_bytes_, size));
   entry->data = std::make_unique_for_overwrite<char[]>(key.size() + value.size());
   std::memcpy(entry->data.get(), key.data(), key.size());
-  std::memcpy(entry->data.get() + key.size(), value.data(), value.size());
+  if (!value.empty()) std::memcpy(entry->data.get() + key.size(), value.data(), value.size());
   entry->hash = hash;
   entry->key_size = static_cast<uint16_t>(key.size());
   entry->value_size = static_cast<uint16_t>(value.size());

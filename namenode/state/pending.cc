@@ -110,7 +110,9 @@ void PendingBatch::Overwrite(std::string_view key, State state, std::string_view
   entry.state = state;
   if (state != State::kPut) return;  // its bytes stay for the next value
   if (entry.value.size() == value.size() && !value.empty()) {
-    std::memcpy(const_cast<char*>(entry.value.data()), value.data(), value.size());
+    if (!value.empty()) {
+      std::memcpy(const_cast<char*>(entry.value.data()), value.data(), value.size());
+    }
   } else {
     entry.value = Store(value);
   }
@@ -145,7 +147,7 @@ std::string_view PendingBatch::Store(std::string_view bytes) {
     free_bytes_ = size;
   }
   char* at = free_;
-  std::memcpy(at, bytes.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(at, bytes.data(), bytes.size());
   free_ += bytes.size();
   free_bytes_ -= bytes.size();
   bytes_ += bytes.size();

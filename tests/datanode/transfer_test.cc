@@ -23,7 +23,7 @@ TEST_F(TransferTest, AChainOfThreeHoldsTheSameBytes) {
 }
 
 TEST_F(TransferTest, SyncReachesEveryMembersDisk) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   const std::string data = RandomBytes(random_, 10'000);
   Add(writer, 0, data, wire::kPacketSync);
@@ -40,7 +40,7 @@ TEST_F(TransferTest, SyncReachesEveryMembersDisk) {
 
 TEST_F(TransferTest, AMissingForwardOfSyncIsSeen) {
   SetDefect(Defect::kSyncNotForwarded, true);
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   Add(writer, 0, "abc", wire::kPacketSync);
   Settle(writer);
@@ -51,7 +51,7 @@ TEST_F(TransferTest, AMissingForwardOfSyncIsSeen) {
 
 TEST_F(TransferTest, SyncsOfTheMembersOverlap) {
   // Each member's fsync is counted on its own disk; one SYNC packet costs each the same, none twice.
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   Add(writer, 0, RandomBytes(random_, 65536), wire::kPacketSync | wire::kPacketLast);
   const auto before = nodes_[1]->env.counters();
@@ -62,7 +62,7 @@ TEST_F(TransferTest, SyncsOfTheMembersOverlap) {
 
 TEST_F(TransferTest, OverwritesOfAClosedBlock) {
   std::string data = WriteBlock(5, 10, 2'500'000, {0, 1, 2});
-  wire::ChainWriter writer(data.size());
+  wire::ChainWriter& writer = NewWriter(data.size());
   OpenChain(writer, {2, 0, 1}, 5, 10, 11);
   for (int i = 0; i < 60; i++) {
     const std::string piece = RandomBytes(random_, 1 + random_.Uniform(9'000));
@@ -85,7 +85,7 @@ TEST_F(TransferTest, AFailedMemberIsNamedAndTheWriteGoesOn) {
     const uint64_t block = 100 + static_cast<uint64_t>(victim);
     const DatanodeId victim_id = nodes_[victim]->store->id();
     std::string data;
-    wire::ChainWriter writer(0);
+    wire::ChainWriter& writer = NewWriter(0);
     OpenChain(writer, {0, 1, 2}, block, 0, 10);
     for (int i = 0; i < 12; i++) {
       std::string piece = RandomBytes(random_, 200'000);
@@ -112,7 +112,7 @@ TEST_F(TransferTest, AFailedMemberIsNamedAndTheWriteGoesOn) {
 }
 
 TEST_F(TransferTest, ASilentMemberIsNamedByTheOneBeforeIt) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   Add(writer, 0, "abc", 0);
   Settle(writer);
@@ -127,7 +127,7 @@ TEST_F(TransferTest, ASilentMemberIsNamedByTheOneBeforeIt) {
 }
 
 TEST_F(TransferTest, ADiskErrorNamesItsMember) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   nodes_[1]->env.AddFault({.op = FaultEnv::Op::kWrite,
                            .matches = [](const std::string& p) { return !p.ends_with(".meta"); },
@@ -143,7 +143,7 @@ TEST_F(TransferTest, AMemberThatCannotOpenIsNamed) {
   // The second has the block under a newer stamp; the third lost its replica.
   const std::string data = WriteBlock(5, 10, 1000, {0, 1, 2});
   ASSERT_TRUE(nodes_[2]->store->Delete(BlockId(5), Stamp(10)).ok());
-  wire::ChainWriter writer(data.size());
+  wire::ChainWriter& writer = NewWriter(data.size());
   OpenChain(writer, {0, 1, 2}, 5, 10, 11);
   Add(writer, 0, "x", 0);
   Settle(writer);
@@ -175,13 +175,13 @@ TEST_F(TransferTest, AMissingFileIsReported) {
 }
 
 TEST_F(TransferTest, AHigherStampKillsTheOlderStream) {
-  wire::ChainWriter old_writer(0);
+  wire::ChainWriter& old_writer = NewWriter(0);
   OpenChain(old_writer, {0, 1, 2}, 5, 0, 10);
   Add(old_writer, 0, "abc", 0);
   Settle(old_writer);
   auto old_stream = stream_;
   stream_ = nullptr;
-  wire::ChainWriter writer(3);
+  wire::ChainWriter& writer = NewWriter(3);
   OpenChain(writer, {1, 2}, 5, 10, 11);
   Add(writer, 3, "new", 0);
   Settle(writer);
@@ -226,7 +226,7 @@ TEST_F(TransferTest, AStaleReplicaIsNotServed) {
 }
 
 TEST_F(TransferTest, OpenReplicasAreServedUnderTheLeaseOnly) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   const std::string data = RandomBytes(random_, 10'000);
   Add(writer, 0, data, 0);
@@ -240,7 +240,7 @@ TEST_F(TransferTest, OpenReplicasAreServedUnderTheLeaseOnly) {
 }
 
 TEST_F(TransferTest, ReadersOfAnOpenBlockSeeWhatEveryMemberHas) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   const std::string data = RandomBytes(random_, 10'000);
   Add(writer, 0, data, 0);
@@ -344,7 +344,7 @@ class RecoveryTest : public TransferTest {
 };
 
 TEST_F(RecoveryTest, MembersBecomeEqualAfterTheWritersDeath) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   std::string data = RandomBytes(random_, 1'500'000);
   for (size_t at = 0; at < data.size(); at += 250'000) Add(writer, at, data.substr(at, 250'000), 0);
@@ -381,7 +381,7 @@ TEST_F(RecoveryTest, MembersBecomeEqualAfterTheWritersDeath) {
 }
 
 TEST_F(RecoveryTest, AfterAPowerCutOfAllNothingSyncedIsLost) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   const std::string data = RandomBytes(random_, 300'001);
   Add(writer, 0, data, wire::kPacketSync);
@@ -416,7 +416,7 @@ TEST_F(RecoveryTest, AfterAPowerCutOfAllNothingSyncedIsLost) {
 }
 
 TEST_F(RecoveryTest, OrderAndRepetitionDoNotMatter) {
-  wire::ChainWriter writer(0);
+  wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1}, 5, 0, 10);
   Add(writer, 0, std::string(10'000, 'a'), 0);
   Settle(writer);

@@ -1,6 +1,7 @@
 // A simulated machine room of datanodes' stores and block ports, and a client that writes chains.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -135,6 +136,9 @@ class TransferTest : public ::testing::Test {
     nodes_.clear();
   }
 
+  /// Lives as long as the fixture, which detaches the last stream from it.
+  wire::ChainWriter& NewWriter(uint64_t length) { return writers_.emplace_back(length); }
+
   /// Opens a chain over these datanodes under the stamp; the writer sends what it has not acknowledged.
   void OpenChain(wire::ChainWriter& writer, std::vector<int> members, uint64_t block,
                  uint64_t old_stamp, uint64_t stamp) {
@@ -172,7 +176,7 @@ class TransferTest : public ::testing::Test {
   /// A whole block through the chain of all datanodes, synced and closed.
   std::string WriteBlock(uint64_t block, uint64_t stamp, size_t size, std::vector<int> members) {
     const std::string data = RandomBytes(random_, size);
-    wire::ChainWriter writer(0);
+    wire::ChainWriter& writer = NewWriter(0);
     OpenChain(writer, members, block, 0, stamp);
     for (size_t at = 0; at < size; at += 256 << 10) {
       Add(writer, at, data.substr(at, 256 << 10), 0);
@@ -236,6 +240,7 @@ class TransferTest : public ::testing::Test {
   sim::SimNode& client_;
   rpc::Network* client_network_ = nullptr;
   std::shared_ptr<wire::StreamPool> pool_;
+  std::deque<wire::ChainWriter> writers_;
   std::shared_ptr<wire::ChainStream> stream_;
   std::vector<std::unique_ptr<TestDatanode>> nodes_;
 };

