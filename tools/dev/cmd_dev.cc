@@ -161,13 +161,18 @@ void SayReady(const StartOptions& o, const DevCluster& cluster, int64_t elapsed_
   std::fflush(stdout);
 }
 
-int RunInForeground(const std::string& directory) {
+sigset_t StopSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGHUP);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+/// The signals must be blocked already, since before anybody was told that the cluster is ready.
+int RunInForeground(const std::string& directory) {
+  const sigset_t signals = StopSignals();
   int got = 0;
   sigwait(&signals, &got);
   fmt::print(stderr, "Stopping.\n");
@@ -219,6 +224,10 @@ int Start(const Arguments& arguments) {
     if (started.ok()) started = (*cluster)->WaitUntilHealthy(kHealthyTimeoutNs);
     if (started.ok()) started = (*cluster)->Announce();
     if (!started) return Fail(o.as_json, "start", o.directory, started);
+    if (o.foreground) {
+      const sigset_t signals = StopSignals();
+      sigprocmask(SIG_BLOCK, &signals, nullptr);
+    }
     SayReady(o, **cluster, SystemClock().BootNs() - started_ns);
   }
   return o.foreground ? RunInForeground(o.directory) : cli::kExitOk;
