@@ -202,11 +202,21 @@ Status DevCluster::AddDatanodes(int total) {
   return SaveLayout(layout_);
 }
 
+// A process that was just killed may hold its port for a moment after it is gone from sight.
+static bool PortBecomesFree(uint16_t port) {
+  for (int tries = 0; tries < 50; ++tries) {
+    if (PortIsFree(port)) return true;
+    if (PortOwner(port) != "another process") return false;  // somebody alive has it
+    usleep(20'000);
+  }
+  return false;
+}
+
 // Nothing of the cluster runs: its ports may be changed. Otherwise the one in the way is named.
 Status DevCluster::CheckPorts(const std::vector<Member*>& starting) {
   for (const Member* m : starting) {
     for (const std::string& address : {m->address, m->raft}) {
-      if (address.empty() || PortIsFree(PortOf(address))) continue;
+      if (address.empty() || PortBecomesFree(PortOf(address))) continue;
       if (!AnyRunning()) {
         DFS_RETURN_IF_ERROR(AssignPorts(0));
         DFS_RETURN_IF_ERROR(WriteConfigs());
