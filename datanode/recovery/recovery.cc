@@ -217,13 +217,21 @@ Result<idl::InitRecoveryReply> ReplicaRecovery::InitRecovery(
     return Status(Code::kInvalidArgument, "init_recovery: fields out of bounds");
   }
   idl::InitRecoveryReply reply;
-  auto replica = shared_->store.Find(BlockId(static_cast<uint64_t>(request.block)));
-  if (!replica && replica.error().Is(Code::kNotFound)) return reply;  // found = false
-  if (!replica) return replica.error();
+  const BlockId block(static_cast<uint64_t>(request.block));
+  const Stamp stamp(static_cast<uint64_t>(request.recovery_stamp));
   // While a block is open membership decides, whatever stamp a member's file shows: the stamps that
   // the request accepts are the namenode's to judge, by the answer.
-  auto view = (*replica)->InitRecovery(Stamp(static_cast<uint64_t>(request.recovery_stamp)));
-  if (!view && view.error().Is(Code::kNotFound)) return reply;
+  Result<Replica::RecoveryView> view = Status(Code::kNotFound, "not here");
+  // Once more if a copy took its place in between.
+  for (int attempt = 0; attempt < 2 && !view && view.error().Is(Code::kNotFound); attempt++) {
+    auto replica = shared_->store.Find(block);
+    if (replica) {
+      view = (*replica)->InitRecovery(stamp);
+    } else {
+      view = replica.error();
+    }
+  }
+  if (!view && view.error().Is(Code::kNotFound)) return reply;  // found = false
   if (!view) return view.error();
   reply.found = true;
   reply.stamp = static_cast<int64_t>(view->stamp.value);

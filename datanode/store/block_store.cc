@@ -25,13 +25,6 @@ BlockId ParseName(std::string_view name, bool* is_meta) {
   return BlockId(value);
 }
 
-/// Whether a copy at this stamp, made from a finalized replica, may take the place of what is here.
-bool GivesWayTo(const ReplicaInfo& here, Stamp stamp) {
-  if (here.state == ReplicaState::kRbw || here.state == ReplicaState::kRur) return false;
-  if (here.stamp == stamp) return here.corrupt || here.state == ReplicaState::kRwr;
-  return here.stamp < stamp;
-}
-
 /// With one of several volumes in this state the datanode starts without it.
 bool CanDoWithout(Code code) {
   switch (code) {
@@ -130,10 +123,14 @@ Status BlockStore::Scan(Volume& volume) {
         continue;
       }
       auto replica = std::make_shared<Replica>(volume, block, found->loaded);
+      if (found->corrupt) replica->MarkCorrupt();
       auto [other, inserted] = replicas_.emplace(block, replica);
       if (!inserted) {
-        // The same block on two volumes: the newer one counts.
-        if (other->second->info().stamp >= replica->info().stamp) {
+        // The same block on two volumes: the newer one counts, or the one that is complete.
+        const auto worth = [](const ReplicaInfo& info) {
+          return std::pair(info.stamp, info.state == ReplicaState::kFinalized && !info.corrupt);
+        };
+        if (worth(other->second->info()) >= worth(replica->info())) {
           Quarantine(volume, block, Status(Code::kAlreadyExists, "also on another volume"));
           continue;
         }
@@ -141,7 +138,6 @@ Status BlockStore::Scan(Volume& volume) {
         other->second = replica;
       }
       volume.AddUsed(static_cast<int64_t>(found->loaded.length));
-      if (found->corrupt) replica->MarkCorrupt();
       if (found->corrupt) corrupt_at_start_.emplace_back(replica->info(), found->why);
       loaded++;
     }
@@ -250,13 +246,17 @@ Result<OpenedReplica> BlockStore::CreateCopy(BlockId block, Stamp stamp) {
   if (found.ok()) {
     const ReplicaInfo info = (*found)->info();
     if (!GivesWayTo(info, stamp)) {
-      return Status(Code::kAlreadyExists,
-                    fmt::format("block {} is here, {} at stamp {}", block.value,
-                                StateName(info.state), info.stamp.value));
+      // The namenode counts what exists already as copied: nothing else may be called so.
+      const bool same = info.stamp == stamp && info.state == ReplicaState::kFinalized;
+      return Status(
+          same ? Code::kAlreadyExists : Code::kStaleStamp,
+          fmt::format("block {} is here, {} at stamp {}", block.value, StateName(info.state),
+                      std::max(info.stamp, info.recovery_stamp).value));
     }
-  } else if (!found.error().Is(Code::kNotFound)) {
+  } else if (!found.error().Is(Code::kNotFound) && !found.error().Is(Code::kIoError)) {
     return found.error();
   }
+  std::lock_guard<std::mutex> place(place_mutex_);
   ReplicaPtr unfinished;
   {
     std::lock_guard<std::mutex> hold(mutex_);
@@ -304,29 +304,37 @@ Status BlockStore::Finalize(const ReplicaPtr& replica, const WriteTicket& ticket
     return Status::Ok();
   }
   DFS_RETURN_IF_ERROR(replica->Finalize(ticket, true));
-  auto stale = Find(replica->block());
-  if (stale.ok()) {
-    const ReplicaInfo info = (*stale)->info();
-    if (!GivesWayTo(info, replica->info().stamp)) {
-      Forget(replica);
-      (void)replica->Destroy(replica->info().stamp).ok();
-      return Status(Code::kAlreadyExists, "a newer replica came while it was copied");
-    }
-    LogInfo("block {}: the copy at stamp {} replaces the {} replica at {}", replica->block().value,
-            replica->info().stamp.value, info.corrupt ? "corrupt" : StateName(info.state),
-            info.stamp.value);
-    DFS_RETURN_IF_ERROR((*stale)->Destroy(info.stamp));
-    // Old bytes must not come back under the new name's sidecar.
-    DFS_RETURN_IF_ERROR(env_.SyncDir((*stale)->volume().BlockDir(replica->block())));
-    Forget(*stale);
-  }
-  DFS_RETURN_IF_ERROR(replica->MoveIntoPlace());
-  {
-    std::lock_guard<std::mutex> hold(mutex_);
-    copies_.erase(replica->block());
-    replicas_[replica->block()] = replica;
+  if (Status placed = PutInPlace(replica); !placed) {
+    Forget(replica);
+    (void)replica->Destroy(replica->info().stamp).ok();
+    return placed;
   }
   if (events_.finalized) events_.finalized(replica->info());
+  return Status::Ok();
+}
+
+/// The complete copy becomes the replica. What is here gives way or not at this very moment, whoever opens or
+/// fences it meanwhile.
+Status BlockStore::PutInPlace(const ReplicaPtr& copy) {
+  std::lock_guard<std::mutex> place(place_mutex_);
+  ReplicaPtr stale;
+  {
+    std::lock_guard<std::mutex> hold(mutex_);
+    auto it = replicas_.find(copy->block());
+    if (it != replicas_.end()) stale = it->second;
+  }
+  // On a volume that has failed it is out of everybody's reach.
+  if (stale && !stale->volume().failed()) {
+    DFS_RETURN_IF_ERROR(stale->GiveWay(copy->info().stamp));
+    Forget(stale);
+    // Old bytes must not come back under the new name's sidecar.
+    DFS_RETURN_IF_ERROR(env_.SyncDir(stale->volume().BlockDir(copy->block())));
+  }
+  DFS_RETURN_IF_ERROR(copy->MoveIntoPlace());
+  std::lock_guard<std::mutex> hold(mutex_);
+  auto it = copies_.find(copy->block());
+  if (it != copies_.end() && it->second == copy) copies_.erase(it);
+  replicas_[copy->block()] = copy;
   return Status::Ok();
 }
 

@@ -62,8 +62,8 @@ class BlockStore {
   /// A writer opens (docs/blocks.md, "Opening"). Without a replica here one is made new, unless the
   /// writer knows of acknowledged bytes. kNotFound, kStaleStamp, kConflict, kNoSpace.
   Result<OpenedReplica> OpenForWrite(BlockId block, const OpenForWriteRequest& request);
-  /// A copy by re-replication; replaces an unfinished one. kAlreadyExists when a replica is here
-  /// that is not older, and neither corrupt nor waiting for recovery, or one that is being written.
+  /// A copy by re-replication; replaces an unfinished one. kAlreadyExists when a good replica is here,
+  /// finalized at that very stamp; kStaleStamp when one is here that does not give way (GivesWayTo).
   /// What is here stays until the copy is complete.
   Result<OpenedReplica> CreateCopy(BlockId block, Stamp stamp);
 
@@ -104,6 +104,7 @@ class BlockStore {
   Result<OpenedReplica> CreateNew(BlockId block, Stamp stamp, ReplicaState state);
   void Quarantine(Volume& volume, BlockId block, const Status& why);
   void Forget(const ReplicaPtr& replica);
+  Status PutInPlace(const ReplicaPtr& copy);
 
   const StoreOptions options_;
   Env& env_;
@@ -112,6 +113,7 @@ class BlockStore {
   Events events_;
   std::vector<std::unique_ptr<Volume>> volumes_;
 
+  std::mutex place_mutex_;    // one copy begins or takes its place at a time; above mutex_
   mutable std::mutex mutex_;  // the maps; never held across disk calls
   std::unordered_map<BlockId, ReplicaPtr> replicas_;
   std::unordered_map<BlockId, ReplicaPtr> copies_;  // temporary

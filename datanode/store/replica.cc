@@ -493,48 +493,6 @@ Status Replica::SettleLocked() {
   return Status::Ok();
 }
 
-Status Replica::MoveIntoPlace() {
-  std::lock_guard<std::mutex> hold(mutex_);
-  Env& env = volume_->env();
-  const std::string from = DataPath(), to = volume_->DataPath(block_);
-  std::lock_guard<std::mutex> files_hold(files_mutex_);
-  for (const char* suffix : {"", ".meta"}) {
-    if (Status moved = env.Rename(from + suffix, to + suffix); !moved) {
-      volume_->Fail(moved);
-      return moved;
-    }
-  }
-  in_tmp_ = false;
-  if (Status synced = env.SyncDir(volume_->BlockDir(block_)); !synced) {
-    volume_->Fail(synced);
-    return synced;
-  }
-  return Status::Ok();
-}
-
-Status Replica::Destroy(Stamp max_stamp) {
-  std::lock_guard<std::mutex> hold(mutex_);
-  if (gone_) return Status::Ok();
-  if (now_.stamp > max_stamp) {
-    return Status(Code::kStaleStamp, fmt::format("block {} has stamp {} here, above {}",
-                                                 block_.value, now_.stamp.value, max_stamp.value));
-  }
-  gone_ = true;
-  epoch_++;
-  now_.state = ReplicaState::kNone;
-  volume_->AddUsed(-static_cast<int64_t>(now_.length));
-  Publish();
-  const std::string path = DataPath();
-  pinned_.reset();
-  Env& env = volume_->env();
-  // Readers that have the files open go on; a crash in between leaves a sidecar that says nothing.
-  Status data = env.Remove(path);
-  Status meta = env.Remove(path + ".meta");
-  if (!data && !data.Is(Code::kNotFound)) return data;
-  if (!meta && !meta.Is(Code::kNotFound)) return meta;
-  return Status::Ok();
-}
-
 // ---- Reading ----------------------------------------------------------------------------------
 
 Result<ChunkData> Replica::ReadVerified(const Files& files, uint64_t offset, uint64_t length,

@@ -37,6 +37,10 @@ struct ReplicaInfo {
   bool corrupt = false;  // known to have lost bytes
 };
 
+/// Whether a copy at this stamp may take the place of the replica. Copies are made of closed blocks: whatever was opened
+/// or fenced under a stamp up to that is over, and all that counts is what is finalized at exactly that stamp.
+bool GivesWayTo(const ReplicaInfo& here, Stamp stamp);
+
 /// What a writer says when it opens (see idl::OpenWriteStreamRequest).
 struct OpenForWriteRequest {
   Stamp old_stamp;  // at least this; 0: the block may be new
@@ -139,10 +143,13 @@ class Replica {
   Result<WriteTicket> FirstTicket();
   Status Finalize(const WriteTicket& ticket, bool sync);
   Status FinalizeOnDisk();
+  // replica_place.cc
   /// Out of tmp, in the place of a replica that is gone.
   Status MoveIntoPlace();
   /// Voids every ticket and removes the files. kStaleStamp when the stamp is above max_stamp.
   Status Destroy(Stamp max_stamp);
+  /// The same if it gives way to a copy at this stamp at this very moment; else kStaleStamp.
+  Status GiveWay(Stamp stamp);
 
   // All below: mutex_ held.
   Status Apply(ReplicaEvent event);
@@ -167,6 +174,7 @@ class Replica {
                                  uint64_t replica_length) const;
   void Publish();
   std::string DataPath() const;
+  Status DestroyLocked();
 
   Volume* const volume_;
   const BlockId block_;

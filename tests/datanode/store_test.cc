@@ -308,6 +308,45 @@ TEST_F(StoreTest, CopyReplacesWhatIsCorruptOrWaitsForRecovery) {
   }
 }
 
+TEST_F(StoreTest, CopyReplacesWhatAnEarlierChainLeftOpen) {
+  OpenStore();
+  auto excluded = New(5, 10);
+  ASSERT_TRUE(WriteBytes(excluded, 0, "old").ok());
+  // The block went on without this member and was closed at 12; it has not restarted, so this is still rbw.
+  auto copy = store_->CreateCopy(BlockId(5), Stamp(12));
+  ASSERT_TRUE(copy.ok()) << copy.error().ToString();
+  ASSERT_TRUE(WriteBytes(*copy, 0, "good").ok());
+  ASSERT_TRUE(WriteBytes(excluded, 3, "more").ok()) << "until the copy is complete";
+  ASSERT_TRUE(store_->Finalize(copy->replica, copy->ticket, true).ok());
+  EXPECT_TRUE(WriteBytes(excluded, 3, "late").Is(Code::kStaleStamp));
+  EXPECT_EQ(*ReadAll(*store_->Find(BlockId(5))), "good");
+  Restart(true);
+  EXPECT_EQ(*ReadAll(*store_->Find(BlockId(5))), "good");
+}
+
+TEST_F(StoreTest, OnlyAGoodReplicaOfThatStampExistsAlready) {
+  OpenStore();
+  MakeFinalized(5, 10, 1000);
+  EXPECT_TRUE(store_->CreateCopy(BlockId(5), Stamp(10)).error().Is(Code::kAlreadyExists));
+  EXPECT_TRUE(store_->CreateCopy(BlockId(5), Stamp(9)).error().Is(Code::kStaleStamp));
+  // Fenced by a recovery that is newer than the copy: a member of an open block.
+  ASSERT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(14)).ok());
+  EXPECT_TRUE(store_->CreateCopy(BlockId(5), Stamp(12)).error().Is(Code::kStaleStamp));
+  // One that recovery 14 left out, when the block was closed without it.
+  EXPECT_TRUE(store_->CreateCopy(BlockId(5), Stamp(14)).ok());
+}
+
+TEST_F(StoreTest, CopyIsGivenUpWhenItsPlaceIsFencedMeanwhile) {
+  OpenStore();
+  MakeFinalized(5, 10, 1000);
+  auto copy = store_->CreateCopy(BlockId(5), Stamp(12));
+  ASSERT_TRUE(WriteBytes(*copy, 0, "copy").ok());
+  ASSERT_TRUE((*store_->Find(BlockId(5)))->InitRecovery(Stamp(14)).ok());
+  EXPECT_TRUE(store_->Finalize(copy->replica, copy->ticket, true).Is(Code::kStaleStamp));
+  EXPECT_EQ((*store_->Find(BlockId(5)))->info().state, ReplicaState::kRur);
+  EXPECT_TRUE(env_.List("/v1/tmp")->empty());
+}
+
 TEST_F(StoreTest, UnfinishedCopyIsGoneAfterARestart) {
   OpenStore();
   auto copy = store_->CreateCopy(BlockId(5), Stamp(12));

@@ -295,6 +295,34 @@ TEST_F(CopyTest, ReplicatesToOthers) {
   DFS_EXPECT_OK(Copy(0, {1}, 5, 10));
 }
 
+// A target that is called copied is a member of the block from then on, and its bytes are believed.
+TEST_F(CopyTest, WhatAnEarlierChainLeftOpenIsNotTakenForACopy) {
+  wire::ChainWriter& writer = NewWriter(0);
+  OpenChain(writer, {0, 1}, 5, 0, 10);
+  Add(writer, 0, std::string(100'000, 'o'), wire::kPacketSync);
+  Settle(writer);
+  CloseStream();
+  // Member 1 is left out; the block is overwritten and closed without it.
+  wire::ChainWriter& alone = NewWriter(100'000);
+  OpenChain(alone, {0}, 5, 10, 12);
+  Add(alone, 0, std::string(100'000, 'n'), 0);
+  Add(alone, 100'000, "", wire::kPacketSync | wire::kPacketLast);
+  Settle(alone);
+  CloseStream();
+  ASSERT_EQ(nodes_[1]->Info(5).state, ReplicaState::kRbw);
+  DFS_ASSERT_OK(Copy(0, {1}, 5, 12));
+  EXPECT_EQ(nodes_[1]->Info(5).stamp, Stamp(12));
+  EXPECT_EQ(nodes_[1]->Info(5).state, ReplicaState::kFinalized);
+  EXPECT_EQ(nodes_[1]->Content(5), std::string(100'000, 'n'));
+}
+
+TEST_F(CopyTest, FailsWhereTheBlockIsFencedByALaterRecovery) {
+  WriteBlock(5, 10, 1000, {0, 1});
+  WriteBlock(6, 10, 1000, {0});
+  ASSERT_TRUE((*nodes_[1]->store->Find(BlockId(5)))->InitRecovery(Stamp(14)).ok());
+  EXPECT_TRUE(Copy(0, {1}, 5, 10).Is(Code::kStaleStamp));
+}
+
 TEST_F(CopyTest, DoesNotSpreadRot) {
   WriteBlock(5, 10, 2'000'000, {0});
   ASSERT_TRUE(nodes_[0]->env.FlipBit("/v/blocks/05/blk_5", 1'500'000, 1).ok());
