@@ -108,15 +108,18 @@ std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
   size_t bad = health.outdated.size() + health.unfinished.size() + health.corrupt.size();
   if (bad == 0) return {};
   if (health.live < facts.expected) {
-    // Not all copies yet. A bad replica may only make room when every other live node has a good one already: its
-    // node is then the only place for the missing copy.
-    // (An outdated one need not: a copy replaces it.)
-    size_t blocking = health.unfinished.size() + health.corrupt.size();
-    if (health.live + blocking < live_nodes) return {};
-    if (!health.corrupt.empty()) return {health.corrupt.front()};
-    // It may be worth something as long as there is only one good copy.
-    if (health.live >= 2 && !health.unfinished.empty()) return {health.unfinished.front()};
-    return {};
+    // Not all copies yet. What is outdated or unfinished is replaced when a copy is complete, and stays until then.
+    // What the datanode takes for finalized (a reader found it corrupt, or it is too short) has to make room, but only
+    // when its node is the only place left for the missing copy.
+    std::vector<NodeIndex> blocking = health.corrupt;
+    for (const ReplicaView& v : replicas) {
+      if (v.node != NodeState::kDead && v.replica.state == ReplicaState::kWrongLength &&
+          v.replica.stamp == facts.stamp && !v.replica.corrupt) {
+        blocking.push_back(v.replica.node);
+      }
+    }
+    if (blocking.empty() || health.live + blocking.size() < live_nodes) return {};
+    return {blocking.front()};
   }
   std::vector<NodeIndex> out = health.outdated;
   out.insert(out.end(), health.unfinished.begin(), health.unfinished.end());

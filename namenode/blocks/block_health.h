@@ -85,7 +85,8 @@ BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView>
 std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts, std::span<const ReplicaView> replicas);
 
 /// Which outdated, unfinished and corrupt replicas may be deleted: none before the block has all its expected
-/// replicas good (or as many as there are live nodes to hold one), and never anything while none is good.
+/// replicas good, but for one that occupies the only node left for a missing copy and that no copy replaces; and never
+/// anything while none is good.
 std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
                                       std::span<const ReplicaView> replicas, size_t live_nodes);
 

@@ -22,8 +22,13 @@ bool HasReplica(const RecoveryAnswer& a) {
 
 std::optional<RecoveryChoice> ChooseRecovery(const std::vector<MemberAnswer>& answers,
                                              bool was_closed, uint64_t committed_length) {
+  // Those that did not restart prove the most; of the others, one that is shorter than what was committed has lost
+  // bytes that every member had.
+  const auto rank = [&](const RecoveryAnswer& a) {
+    return DidNotRestart(a) ? 2 : a.length >= committed_length ? 1 : 0;
+  };
   const MemberAnswer* full = nullptr;      // has the committed length of a closed block
-  const MemberAnswer* shortest = nullptr;  // in the better class
+  const MemberAnswer* shortest = nullptr;  // in the best class
   for (const MemberAnswer& m : answers) {
     if (!HasReplica(m.answer)) continue;
     if (was_closed && m.answer.length >= committed_length &&
@@ -34,8 +39,8 @@ std::optional<RecoveryChoice> ChooseRecovery(const std::vector<MemberAnswer>& an
       shortest = &m;
       continue;
     }
-    bool better = DidNotRestart(m.answer), best = DidNotRestart(shortest->answer);
-    if (better != best ? better : m.answer.length < shortest->answer.length) shortest = &m;
+    const int mine = rank(m.answer), best = rank(shortest->answer);
+    if (mine != best ? mine > best : m.answer.length < shortest->answer.length) shortest = &m;
   }
   if (shortest == nullptr) return std::nullopt;
   if (was_closed && full != nullptr) return RecoveryChoice{committed_length, full->datanode};
@@ -85,6 +90,15 @@ BlockRecovery::Actions BlockRecovery::OnExcluded(const std::vector<DatanodeId>& 
   std::erase_if(members_, [&](const Member& m) {
     return std::find(members.begin(), members.end(), m.id) == members.end();
   });
+  if (source_.valid() && Find(source_) == nullptr) {
+    // The source that was left out may still carry out what it was told, and would then be finalized at the very stamp
+    // that the block is closed with, with other bytes than its members. So all over again, under a higher stamp.
+    members_.clear();
+    source_ = DatanodeId();
+    length_ = 0;
+    phase_ = Phase::kFencing;
+    return Start(now_ns);
+  }
   phase_ = Phase::kAsking;
   phase_began_ns_ = now_ns;
   return Decide(now_ns);

@@ -2,6 +2,7 @@
 // it takes answers and ticks and returns what to propose and send; RecoveryDriver does that.
 //
 //   fence -> ask every listed member -> (exclude the silent ones by commit, ask again) -> make equal -> close
+//   ^------------------------------------------------ the source is lost: exclude it by commit <----'
 //
 // Nothing is ever decided because nobody answered. A replica's length counts only after the recovery stamp
 // that fences its writer was committed and the replica has taken it on.
@@ -85,7 +86,8 @@ class BlockRecovery {
   Actions Start(int64_t now_ns);
   /// The fence was applied: what the record says now. target.stamp is the recovery stamp.
   Actions OnFenced(Target target, int64_t now_ns);
-  /// The exclusion was applied: these are left, under the same recovery stamp.
+  /// The exclusion was applied: these are left, under the same recovery stamp. When the source is not among them, all
+  /// begins again with another fence.
   Actions OnExcluded(const std::vector<DatanodeId>& members, int64_t now_ns);
   /// The last proposal failed in a way that is worth a retry.
   void OnProposalFailed(int64_t now_ns);

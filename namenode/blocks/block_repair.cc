@@ -260,20 +260,6 @@ bool BlockManager::DeleteObsoleteOf(BlockId block) {
       Doom(index, block, view->replica.stamp);
     }
     changed_.insert(block);
-  } else if (health.live == 1 && health.missing_copies > 0 && !health.unfinished.empty() &&
-             health.live + health.unfinished.size() + health.corrupt.size() >=
-                 registry_.live_count() &&
-             !recoveries_.contains(block)) {
-    // One good copy, and no node but those that have an unfinished one: too little to delete anything. Recovery
-    // makes the members equal under a new stamp.
-    bool members =
-        std::all_of(health.unfinished.begin(), health.unfinished.end(), [&](NodeIndex n) {
-          return std::find(record->members.begin(), record->members.end(), registry_.At(n)->id) !=
-                 record->members.end();
-        });
-    bool good = std::find(record->members.begin(), record->members.end(),
-                          registry_.At(health.good.front())->id) != record->members.end();
-    if (members && good) recover_[block] = true;
   }
   return true;
 }

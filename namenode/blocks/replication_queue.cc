@@ -39,9 +39,13 @@ std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const Replic
   for (NodeIndex n : health.good) request.existing.push_back(n);
   for (NodeIndex n : targets_under_way) request.existing.push_back(n);
   for (const ReplicaView& v : replicas) {
-    // A node with an outdated replica may take the copy, which replaces it when it is complete.
-    bool outdated = v.replica.stamp < facts.stamp && v.replica.state != ReplicaState::kTemporary;
-    if (!outdated) request.exclude.push_back(v.replica.node);
+    // A node with an outdated or unfinished replica may take the copy, which replaces it when it is complete.
+    bool gives_way =
+        v.replica.state != ReplicaState::kTemporary &&
+        (v.replica.stamp < facts.stamp || (v.replica.stamp == facts.stamp && !v.replica.corrupt &&
+                                           v.replica.state != ReplicaState::kFinalized &&
+                                           v.replica.state != ReplicaState::kWrongLength));
+    if (!gives_way) request.exclude.push_back(v.replica.node);
   }
   for (const CopyLoad& l : loads) {
     if (l.copies >= streams_per_node) request.exclude.push_back(l.node);

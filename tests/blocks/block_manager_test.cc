@@ -544,7 +544,7 @@ TEST(BlockManager, OneUnfinishedReplicaIsReplacedWhereItIs) {
   EXPECT_EQ(w.Record(b.block).stamp, b.stamp);
 }
 
-TEST(BlockManager, TwoNodesAndOneGoodReplicaAreMadeEqualByRecovery) {
+TEST(BlockManager, TheOnlyOtherReplicaIsKeptUntilACopyReplacesIt) {
   World w;
   for (DatanodeId id : {A, B}) w.Join(id);
   OpenBlockResult b = w.Closed("f", {A, B}, 2);
@@ -552,8 +552,9 @@ TEST(BlockManager, TwoNodesAndOneGoodReplicaAreMadeEqualByRecovery) {
   w.Join(B);
   w.Run(30 * kSecond);
   EXPECT_TRUE(w.deletions.empty());
+  EXPECT_EQ(w.copies.size(), 1u);
   EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B}));
-  EXPECT_EQ(w.Record(b.block).length, 1000u);
+  EXPECT_EQ(w.Record(b.block).stamp, b.stamp);
 }
 
 TEST(BlockManager, AWriterWithoutAnyMemberLeftIsHelpedByRecovery) {

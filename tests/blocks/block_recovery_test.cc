@@ -257,11 +257,38 @@ TEST(BlockRecovery, ASourceThatCannotFinishIsReplacedByCommit) {
   ASSERT_EQ(run.core.phase(), Phase::kExcluding);
   ASSERT_FALSE(last.empty());
   EXPECT_EQ(last.back().members, std::vector<DatanodeId>{B});
-  auto next = run.core.OnExcluded({B}, run.now);
+  // A may yet finish under this stamp, with its own bytes: the block must not be closed with it.
+  auto fence = run.core.OnExcluded({B}, run.now);
+  ASSERT_EQ(fence.size(), 1u);
+  EXPECT_EQ(fence[0].kind, Kind::kProposeFence);
+  EXPECT_EQ(fence[0].stamp, kFence);
+  BlockRecovery::Target again = MakeTarget({B});
+  again.stamp = Stamp(30);
+  auto ask = run.core.OnFenced(again, run.now);
+  ASSERT_EQ(ask.size(), 1u);
+  EXPECT_EQ(ask[0].kind, Kind::kSendInit);
+  EXPECT_EQ(ask[0].to, B);
+  EXPECT_EQ(ask[0].stamp, Stamp(30));
+  EXPECT_TRUE(run.core.OnFinish(A, kFence, 900, run.now).empty());
+  auto next = run.core.OnInit(B, Stamp(30), Has(1000), run.now);
   ASSERT_EQ(next.size(), 1u);
   EXPECT_EQ(next[0].to, B);
   EXPECT_EQ(next[0].length, 1000u);
-  EXPECT_EQ(run.core.OnFinish(B, kFence, 1000, run.now)[0].members, std::vector<DatanodeId>{B});
+  auto close = run.core.OnFinish(B, Stamp(30), 1000, run.now);
+  ASSERT_EQ(close.size(), 1u);
+  EXPECT_EQ(close[0].stamp, Stamp(30));
+  EXPECT_EQ(close[0].members, std::vector<DatanodeId>{B});
+}
+
+// A leader that takes a recovery over does not know any more that the block was closed; the record's length tells.
+TEST(BlockRecovery, WhenAllRestartedOneThatHasTheCommittedBytesIsTheSource) {
+  Recovery run(MakeTarget({A, B, C}, 1000));
+  run.Answer(A, Has(700, ReplicaState::kRwr));
+  run.Answer(B, Has(1200, ReplicaState::kRwr));
+  auto finish = run.Answer(C, Has(1100, ReplicaState::kRwr));
+  ASSERT_EQ(finish.size(), 1u);
+  EXPECT_EQ(finish[0].to, C);
+  EXPECT_EQ(finish[0].length, 1100u);
 }
 
 TEST(BlockRecovery, TheLastMemberIsNeverGivenUp) {

@@ -133,13 +133,16 @@ TEST(BlockHealth, ObsoleteGoesOnlyWhenAllCopiesAreThere) {
 }
 
 TEST(BlockHealth, ObsoleteMakesRoomWhenItsNodeIsTheOnlyPlaceLeft) {
-  std::vector<ReplicaView> views = {View(1, 50), View(2, 50), View(3, 50, ReplicaState::kRwr)};
+  std::vector<ReplicaView> views = {View(1, 50), View(2, 50),
+                                    View(3, 50, ReplicaState::kWrongLength)};
   EXPECT_EQ(ChooseObsolete(Closed(), views, 3), std::vector<NodeIndex>{3});
   EXPECT_TRUE(ChooseObsolete(Closed(), views, 4).empty());
-  // With one good copy an unfinished one may still be worth something, an outdated one is in nobody's way
-  // (a copy replaces it), and with none good nothing is deleted.
-  std::vector<ReplicaView> unfinished = {View(1, 50), View(2, 50, ReplicaState::kRwr)};
-  EXPECT_TRUE(ChooseObsolete(Closed(), unfinished, 2).empty());
+  views[2] = View(3, 50);
+  views[1].replica.corrupt = views[2].replica.corrupt = true;
+  EXPECT_EQ(ChooseObsolete(Closed(), views, 3), std::vector<NodeIndex>{2}) << "one at a time";
+  // Outdated and unfinished ones are in nobody's way (a copy replaces them), and with none good nothing is deleted.
+  std::vector<ReplicaView> unfinished = {View(1, 50), View(2, 50), View(3, 50, ReplicaState::kRwr)};
+  EXPECT_TRUE(ChooseObsolete(Closed(), unfinished, 3).empty());
   std::vector<ReplicaView> one = {View(1, 50), View(2, 49), View(3, 49)};
   EXPECT_TRUE(ChooseObsolete(Closed(), one, 3).empty());
   std::vector<ReplicaView> none = {View(1, 49), View(2, 49), View(3, 49)};
@@ -266,16 +269,27 @@ TEST(PlanCopy, TakesTheIdleSourceAndKeepsBothEndsBounded) {
   EXPECT_EQ(other->target, 3);
 }
 
-TEST(PlanCopy, AnOutdatedReplicaIsReplacedByACopyButNoOtherIs) {
+TEST(PlanCopy, OutdatedAndUnfinishedReplicasAreReplacedButNoOthersAre) {
   std::vector<PlacementNode> nodes = {Node(0, "a", "/1", 10'000), Node(1, "b", "/1", 10'000),
                                       Node(2, "c", "/1", 10'000)};
   Random random(1);
-  std::vector<ReplicaView> views = {View(0, 50), View(1, 49), View(2, 50, ReplicaState::kRwr)};
-  auto plan = PlanCopy(Closed(), views, {}, nodes, {}, 2, random);
-  ASSERT_TRUE(plan.has_value());
-  EXPECT_EQ(plan->source, 0);
-  EXPECT_EQ(plan->target, 1);
-  views[1] = View(1, 50);
+  std::vector<ReplicaView> views = {View(0, 50), View(1, 50), View(2, 49)};
+  for (const ReplicaView& gives_way :
+       {View(2, 49), View(2, 49, ReplicaState::kRbw), View(2, 50, ReplicaState::kRwr),
+        View(2, 50, ReplicaState::kRbw)}) {
+    views[2] = gives_way;
+    auto plan = PlanCopy(Closed(), views, {}, nodes, {}, 2, random);
+    ASSERT_TRUE(plan.has_value());
+    EXPECT_LT(plan->source, 2);
+    EXPECT_EQ(plan->target, 2);
+  }
+  for (const ReplicaView& stays : {View(2, 51), View(2, 50, ReplicaState::kWrongLength),
+                                   View(2, 49, ReplicaState::kTemporary)}) {
+    views[2] = stays;
+    EXPECT_FALSE(PlanCopy(Closed(), views, {}, nodes, {}, 2, random));
+  }
+  views[2] = View(2, 50);
+  views[2].replica.corrupt = true;
   EXPECT_FALSE(PlanCopy(Closed(), views, {}, nodes, {}, 2, random));
 }
 
