@@ -51,8 +51,9 @@ void ChainWriter::Start(std::vector<DatanodeId> members, uint64_t stamp, int64_t
 }
 
 void ChainWriter::Pause() {
-  DFS_CHECK(sent_ == 0);
+  DFS_CHECK(packets_.empty());
   streaming_ = false;
+  fault_.reset();
 }
 
 const ChainWriter::Packet* ChainWriter::Next() const {

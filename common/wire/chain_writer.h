@@ -70,7 +70,8 @@ class ChainWriter {
 
   /// A stream to these members under this stamp begins (again).
   void Start(std::vector<DatanodeId> members, uint64_t stamp, int64_t now_ns);
-  /// The stream ended in order while nothing was unacknowledged; Start() begins another.
+  /// The stream is over while nothing is unacknowledged: it ended in order, or the owner has dealt with the fault.
+  /// Start() begins another.
   void Pause();
 
   /// What may be sent now; null when the window is full, nothing waits or no stream runs.

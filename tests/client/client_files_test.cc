@@ -165,6 +165,27 @@ TEST(ClientFiles, AMemberThatDiesIsExcludedAndTheWriteGoesOn) {
   }
 }
 
+TEST(ClientFiles, AMemberLostWhileNothingIsUnderWayHoldsUpNoFlush) {
+  for (uint64_t which = 0; which < 3; ++which) {
+    FakeCluster c(36 + which);
+    auto core = c.MakeClient();
+    const std::string data = Pattern(100'000, which);
+    auto file = Create(c, core, "f");
+    ASSERT_TRUE(file.ok());
+    Write(c, *file, 0, data);
+    ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
+    c.DatanodeDown(c.files[c.names["f"]].slots[0].members[which]);
+    c.scheduler.RunFor(kSecond);
+    const Status flushed = c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); });
+    EXPECT_TRUE(flushed.ok()) << flushed.ToString();
+    EXPECT_EQ(c.files[c.names["f"]].slots[0].length, data.size());
+    Write(c, *file, data.size(), data);
+    ASSERT_TRUE(Close(c, *file).ok());
+    EXPECT_TRUE(ReadAll(c, core, "f") == data + data);
+    EXPECT_EQ(c.violations, std::vector<std::string>());
+  }
+}
+
 TEST(ClientFiles, TheLastMemberSuffices) {
   FakeCluster c(40);
   auto core = c.MakeClient();

@@ -90,6 +90,17 @@ class FakeCluster::DatanodeImpl {
     listener_ = std::move(*listener);
   }
 
+  /// Streams that go on to that member break, as the chain's members find out.
+  void MemberDown(uint64_t id) {
+    for (auto& stream : streams_) {
+      const auto& members = stream->members;
+      if (stream->failed || stream->closed || id == id_ || !stream->writing) continue;
+      if (std::find(members.begin(), members.end(), id) == members.end()) continue;
+      stream->failed = true;
+      stream->Ack(stream->next_seq - 1, Code::kUnavailable, id);
+    }
+  }
+
  private:
   struct Stream : rpc::Connection::Handler {
     Stream(DatanodeImpl& o, rpc::ConnectionPtr c) : owner(o), connection(std::move(c)) {
@@ -132,6 +143,7 @@ class FakeCluster::DatanodeImpl {
 
     void OpenWrite(const Buffer& payload) {
       failed = false;
+      writing = true;
       if (Status s = idl::Decode(payload.view(), &request); !s.ok()) return Refuse(s);
       FakeCluster& cluster = owner.cluster_;
       members = {owner.id_};
@@ -231,6 +243,7 @@ class FakeCluster::DatanodeImpl {
         if (h.sync()) r.synced = r.data;
         if (h.last()) r.finalized = true;
       }
+      if (h.last()) writing = false;
       Ack(h.seq, Code::kOk, 0);
     }
 
@@ -242,7 +255,9 @@ class FakeCluster::DatanodeImpl {
       auto it = cluster.replicas[owner.id_].find(static_cast<uint64_t>(read.block));
       if (it == cluster.replicas[owner.id_].end())
         return Refuse(Status(Code::kNotFound, "no replica"));
-      if (it->second.stamp != static_cast<uint64_t>(read.stamp)) {
+      // Of an open block membership decides, not the stamp.
+      const bool open = read.open_block && !it->second.finalized;
+      if (it->second.stamp != static_cast<uint64_t>(read.stamp) && !open) {
         return Refuse(Status(Code::kStaleStamp, "another stamp"));
       }
       const std::string& data = it->second.data;
@@ -275,6 +290,7 @@ class FakeCluster::DatanodeImpl {
     idl::OpenWriteStreamRequest request;
     std::vector<uint64_t> members;
     uint64_t next_seq = 1;
+    bool writing = false;
     bool failed = false;
     bool closed = false;
   };
@@ -358,6 +374,10 @@ void FakeCluster::DatanodeDown(uint64_t id) {
   down_.insert(id);
   dn_nodes_[id]->Crash();
   net.NodeDown(*dn_nodes_[id], false);
+  for (auto& [other, node] : dn_nodes_) {
+    if (down_.count(other) == 0)
+      node->Run([&, other = other] { datanodes_[other]->MemberDown(id); });
+  }
 }
 
 void FakeCluster::CutClientFrom(int namenode) {

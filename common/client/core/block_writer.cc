@@ -25,8 +25,7 @@ Buffer Zeros(size_t size) {
 std::shared_ptr<BlockWriter> BlockWriter::Create(std::shared_ptr<ClientCore> core,
                                                  BlockWriterParams params,
                                                  std::function<void()> on_change) {
-  std::shared_ptr<BlockWriter> writer(
-      new BlockWriter(std::move(core), params, nullptr));
+  std::shared_ptr<BlockWriter> writer(new BlockWriter(std::move(core), params, nullptr));
   // Opening may fail at once (the session is over). The owner must not hear of it before it has the writer:
   // it would take the block for one that nobody has written to.
   writer->SendOpenBlock();
@@ -180,7 +179,7 @@ void BlockWriter::Write(uint64_t offset, Buffer data, bool sync) {
 void BlockWriter::WhenAcked(StatusDone done) {
   if (!error_.ok()) {
     done(error_);
-  } else if (writer_.idle() && (state_ == State::kOpen || state_ == State::kClosed)) {
+  } else if (writer_.idle() && state_ != State::kOpening && state_ != State::kExcluding) {
     done(Status());
   } else {
     waiters_.push_back({writer_.added(), std::move(done)});
@@ -227,7 +226,21 @@ void BlockWriter::BeginSync(uint64_t ticket) {
 }
 
 void BlockWriter::DropUnsent() {
-  if (!closing_ && state_ != State::kFailed) writer_.DropUnsent();
+  if (closing_ || state_ == State::kFailed) return;
+  writer_.DropUnsent();
+  // Whoever waits for what was dropped would wait for ever.
+  auto keep = shared_from_this();
+  const Status dropped(Code::kClosed, "the file was abandoned");
+  for (StatusDone& done : std::exchange(sync_next_, {})) done(dropped);
+  for (size_t i = 0; i < waiters_.size();) {
+    if (waiters_[i].ticket <= writer_.added()) {
+      ++i;
+      continue;
+    }
+    StatusDone done = std::move(waiters_[i].done);
+    waiters_.erase(waiters_.begin() + static_cast<ptrdiff_t>(i));
+    done(dropped);
+  }
 }
 
 void BlockWriter::OnProgress() {
@@ -336,6 +349,8 @@ void BlockWriter::OnExcluded(Result<idl::OpenBlockReply> reply) {
     return;
   }
   state_ = State::kOpen;
+  // With nothing unacknowledged there is nothing to start a stream for, and the fault has been dealt with.
+  if (writer_.idle()) writer_.Pause();
   auto keep = shared_from_this();
   StartStream();
   NotifyWaiters();
@@ -365,6 +380,15 @@ void BlockWriter::RetryAfter(int64_t delay_ns, void (BlockWriter::*what)()) {
 void BlockWriter::CommitLength(uint64_t file_size, int64_t mtime_ns, StatusDone done) {
   if (!error_.ok()) {
     done(error_);
+    return;
+  }
+  if (closing_ && (state_ == State::kCommitting || state_ == State::kClosed)) {
+    // The close commits at least this length.
+    if (state_ == State::kClosed) {
+      done(Status());
+    } else {
+      close_waiters_.push_back(std::move(done));
+    }
     return;
   }
   if (state_ != State::kOpen || writer_.fault()) {
@@ -486,6 +510,9 @@ void BlockWriter::CommitClose() {
                              self->state_ = State::kClosed;
                              self->committed_length_ = self->writer_.length();
                              ++self->layout_version_;
+                             for (StatusDone& waiting : std::exchange(self->close_waiters_, {})) {
+                               waiting(Status());
+                             }
                              Done<idl::AttrReply> done = std::move(self->close_done_);
                              self->close_done_ = nullptr;
                              if (done) done(std::move(reply));
@@ -508,6 +535,7 @@ void BlockWriter::Fail(Status why) {
   sync_next_.clear();
   NotifyWaiters();
   for (StatusDone& done : syncs) done(error_);
+  for (StatusDone& done : std::exchange(close_waiters_, {})) done(error_);
   if (close_done_) {
     Done<idl::AttrReply> done = std::move(close_done_);
     close_done_ = nullptr;

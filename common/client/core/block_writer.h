@@ -130,7 +130,8 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   BlockClose close_;
   BeforeCommit before_commit_;
   Done<idl::AttrReply> close_done_;
-  int64_t trouble_since_ns_ = 0;  // 0: none
+  std::vector<StatusDone> close_waiters_;  // lengths that the commit of the close covers
+  int64_t trouble_since_ns_ = 0;           // 0: none
   int64_t busy_since_ns_ = 0;
   uint64_t acked_at_trouble_ = 0;
   uint64_t layout_version_ = 0;

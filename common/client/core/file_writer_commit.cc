@@ -243,6 +243,8 @@ void FileWriter::OnSlotClosed(uint64_t index, const Status& status) {
   slot.closing = false;
   if (!status.ok()) {
     Fail(status);
+    // Fail does nothing when another block failed first.
+    for (StatusDone& waiter : std::exchange(slot.close_waiters, {})) waiter(error_);
     return;
   }
   slot.stamp = slot.writer->stamp();
@@ -370,8 +372,9 @@ void FileWriter::Abandon() {
   run_.clear();
   blocked_.clear();
   blocked_bytes_ = 0;
-  below_waiters_.clear();
-  settle_waiters_.clear();
+  const Status abandoned(Code::kClosed, "the file was abandoned");
+  for (auto& [bytes, done] : std::exchange(below_waiters_, {})) done(abandoned);
+  for (StatusDone& done : std::exchange(settle_waiters_, {})) done(abandoned);
   std::vector<uint64_t> open;
   for (auto& [index, slot] : slots_) {
     slot.deferred.clear();
