@@ -1,6 +1,12 @@
 #include "common/base/checksum.h"
 
+// The plain functions of a distribution's library use SSE2; the dispatching ones give the same sums with what the
+// processor has, AVX2 or AVX-512, two to three times as fast.
+#if defined(__x86_64__) && __has_include(<xxh_x86dispatch.h>)
+#include <xxh_x86dispatch.h>
+#else
 #include <xxhash.h>
+#endif
 
 namespace dfs {
 
