@@ -92,5 +92,7 @@ std::string ParentDir(const std::string& path);
 
 /// The operating system's files; a process-wide object.
 Env& PosixEnv();
+/// Takes over an open descriptor, such as one that another process passed; name is for messages.
+std::unique_ptr<File> AdoptDescriptor(int fd, std::string name);
 
 }  // namespace dfs

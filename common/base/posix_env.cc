@@ -298,4 +298,8 @@ Env& PosixEnv() {
   return env;
 }
 
+std::unique_ptr<File> AdoptDescriptor(int fd, std::string name) {
+  return std::make_unique<PosixFile>(fd, std::move(name));
+}
+
 }  // namespace dfs

@@ -1,6 +1,8 @@
 // Client, Reader, Writer, FileHandle: the content of files.
 #include <algorithm>
 #include <atomic>
+#include <mutex>
+#include <utility>
 
 #include "common/client/client_impl.h"
 #include "common/client/convert.h"
@@ -19,6 +21,8 @@ using internal::FromRoot;
 
 namespace {
 
+/// From this size on a read is worth a descriptor of the block file.
+constexpr size_t kLocalFrom = 1u << 20;
 constexpr size_t kWriteChunk = wire::ChainWriter::kMaxPacketBytes;
 /// Blocks that a FileHandle keeps open for writing at once.
 constexpr size_t kHandleOpenBlocks = 8;
@@ -79,6 +83,64 @@ struct Reader::Impl {
   std::atomic<uint64_t> size{0};
   FileStatus status;
 
+  /// What can be read in the calling thread, without the loop: of a block with a replica on this host.
+  std::mutex local_mutex;
+  FileReader::LocalSpan local;  // block null: none
+  uint64_t not_local_from = 0;  // [from, to) has to come through a stream
+  uint64_t not_local_to = 0;
+
+  /// As much as can be had so; 0: use a stream. ask: get the block when it is not there.
+  size_t ReadLocal(uint64_t offset, char* out, size_t out_size, bool ask) {
+    size_t done = 0;
+    while (done < out_size) {
+      const FileReader::LocalSpan span = LocalAt(offset + done, ask);
+      if (span.block == nullptr) break;
+      const uint64_t at = offset + done;
+      const size_t want = std::min<uint64_t>(out_size - done, span.end - at);
+      const Result<size_t> got = span.block->ReadAt(at - span.slot_start, out + done, want);
+      if (!got) {
+        // Overwritten, cut or damaged meanwhile: the datanode knows.
+        std::lock_guard lock(local_mutex);
+        local = {};
+        not_local_from = at;
+        not_local_to = span.end;
+        break;
+      }
+      done += *got;
+    }
+    return done;
+  }
+
+ private:
+  FileReader::LocalSpan LocalAt(uint64_t offset, bool ask) {
+    {
+      std::lock_guard lock(local_mutex);
+      if (offset >= not_local_from && offset < not_local_to) return {};
+      if (local.block != nullptr && offset >= local.slot_start + local.block->begin() &&
+          offset < local.end && client->core->Now() < local.fresh_until_ns) {
+        return local;
+      }
+    }
+    if (!ask) return {};
+    Result<FileReader::LocalSpan> span = client->Run<FileReader::LocalSpan>(
+        [this, offset](client::Done<FileReader::LocalSpan> done) {
+          file->Local(offset, [this, done = std::move(done)](Result<FileReader::LocalSpan> found) {
+            size = file->size();
+            done(std::move(found));
+          });
+        });
+    if (!span) return {};  // a stream will say it better
+    std::lock_guard lock(local_mutex);
+    if (span->block == nullptr) {
+      not_local_from = offset;
+      not_local_to = span->end;
+      return {};
+    }
+    local = *span;
+    return local;
+  }
+
+ public:
   ~Impl() {
     // In this order, on the loop: the stream refers to the file.
     client->Drop(std::move(stream));
@@ -96,6 +158,15 @@ Result<size_t> Reader::read(std::span<std::byte> out) {
   if (impl_ == nullptr) return BadHandle();
   if (out.empty()) return size_t{0};
   Impl& r = *impl_;
+  if (Status usable = r.client->Usable(); !usable.ok()) return usable;
+  size_t here = 0;
+  if (r.size >= kLocalFrom) {
+    here = r.ReadLocal(r.position, Chars(out), out.size(), true);
+    r.position += here;
+    if (here > 0 && r.stream != nullptr) r.client->Drop(std::exchange(r.stream, nullptr));
+    if (here == out.size()) return here;
+    out = out.subspan(here);
+  }
   Result<size_t> got = r.client->Run<size_t>(
       [&r, out](client::Done<size_t> done) {
         if (r.stream == nullptr) r.stream = FileStream::Create(r.file, r.position);
@@ -105,20 +176,31 @@ Result<size_t> Reader::read(std::span<std::byte> out) {
         });
       },
       true);
-  if (got) r.position += *got;
-  return got;
+  if (!got) {
+    if (here > 0) return here;  // the next call meets the error
+    return got;
+  }
+  r.position += *got;
+  return here + *got;
 }
 
 Result<size_t> Reader::read_at(uint64_t offset, std::span<std::byte> out) const {
   if (impl_ == nullptr) return BadHandle();
   Impl& r = *impl_;
-  return r.client->Run<size_t>([&r, offset, out](client::Done<size_t> done) {
+  if (Status usable = r.client->Usable(); !usable.ok()) return usable;
+  const size_t here = r.ReadLocal(offset, Chars(out), out.size(), out.size() >= kLocalFrom);
+  if (here == out.size()) return here;
+  offset += here;
+  out = out.subspan(here);
+  const Result<size_t> got = r.client->Run<size_t>([&r, offset, out](client::Done<size_t> done) {
     r.file->ReadAt(offset, Chars(out), out.size(), std::make_shared<FileReader::Guard>(),
                    [&r, done = std::move(done)](Result<size_t> result) {
                      r.size = r.file->size();
                      done(std::move(result));
                    });
   });
+  if (!got) return got;
+  return here + *got;
 }
 
 void Reader::seek(uint64_t offset) {

@@ -381,6 +381,7 @@ struct OpenReadStreamRequest {
   6: bool open_block       // serve an open replica (rbw) up to what all members have
   7: bool whole_chunks     // send from chunk boundaries, with the writer's sums (copies, recovery)
   8: bool sums_only        // only the sums of the range
+  9: bool pass_file        // with sums_only, on a Unix socket: the block file, open for reading, with the reply
 }
 struct OpenReadStreamReply { 1: i64 length, 2: i64 replica_length, 3: i64 stamp }
 

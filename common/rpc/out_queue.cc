@@ -3,7 +3,9 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "common/base/check.h"
 #include "common/rpc/frame.h"
@@ -53,27 +55,55 @@ void OutQueue::SealTail() {
   tail_.clear();
 }
 
+ssize_t OutQueue::SendPieces(int fd) {
+  SealTail();
+  const bool with_file = !files_.empty() && files_.front().at == sent_;
+  // A file goes with the first byte of its frame: what is behind the next one waits for the next call.
+  size_t room = bytes_;
+  if (files_.size() > (with_file ? 1 : 0)) room = files_[with_file ? 1 : 0].at - sent_;
+  iovec pieces[kMaxPieces];
+  size_t count = 0;
+  size_t skip = written_;
+  for (const Buffer& segment : segments_) {
+    if (count == kMaxPieces || room == 0) break;
+    const size_t size = std::min(segment.size() - skip, room);
+    pieces[count].iov_base = const_cast<char*>(segment.data()) + skip;
+    pieces[count].iov_len = size;
+    room -= size;
+    skip = 0;
+    ++count;
+  }
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = count;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  if (with_file) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    cmsghdr* head = CMSG_FIRSTHDR(&message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof(int));
+    const int passed = files_.front().file->fd();
+    std::memcpy(CMSG_DATA(head), &passed, sizeof(passed));
+  }
+  ssize_t n = ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (n < 0 && with_file &&
+      errno == ETOOMANYREFS) {  // too many are on their way: it can do without
+    files_.pop_front();
+    return SendPieces(fd);
+  }
+  if (n > 0 && with_file) files_.pop_front();
+  return n;
+}
+
 Status OutQueue::WriteTo(int fd) {
   while (bytes_ > 0) {
     ssize_t n = 0;
-    if (segments_.empty()) {
+    if (segments_.empty() && files_.empty()) {
       n = ::send(fd, tail_.data() + written_, tail_.size() - written_, MSG_NOSIGNAL | MSG_DONTWAIT);
     } else {
-      SealTail();
-      iovec pieces[kMaxPieces];
-      size_t count = 0;
-      size_t skip = written_;
-      for (const Buffer& segment : segments_) {
-        if (count == kMaxPieces) break;
-        pieces[count].iov_base = const_cast<char*>(segment.data()) + skip;
-        pieces[count].iov_len = segment.size() - skip;
-        skip = 0;
-        ++count;
-      }
-      msghdr message{};
-      message.msg_iov = pieces;
-      message.msg_iovlen = count;
-      n = ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      n = SendPieces(fd);
     }
     if (n >= 0) {
       Consume(static_cast<size_t>(n));
@@ -88,6 +118,7 @@ Status OutQueue::WriteTo(int fd) {
 
 void OutQueue::Consume(size_t bytes) {
   bytes_ -= bytes;
+  sent_ += bytes;
   written_ += bytes;
   while (!segments_.empty() && written_ >= segments_.front().size()) {
     written_ -= segments_.front().size();

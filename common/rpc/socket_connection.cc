@@ -36,6 +36,13 @@ class SocketConnection final : public Connection {
   void Send(const FrameHeader& header, Buffer payload) override {
     core_->Send(header, {&payload, 1});
   }
+  bool passes_files() const override { return core_->peer().is_unix; }
+  void SendWithFile(const FrameHeader& header, Buffer payload,
+                    std::shared_ptr<File> file) override {
+    core_->SendWithFile(header, std::move(payload), std::move(file));
+  }
+  void AcceptFiles() override { core_->AcceptFiles(); }
+  std::shared_ptr<File> TakeFile() override { return core_->TakeFile(); }
   size_t queued_bytes() const override { return core_->queued_bytes(); }
   size_t send_window() const override { return core_->network().limits.send_window_bytes; }
   void PauseReading(bool paused) override { core_->PauseReading(paused); }
@@ -101,6 +108,15 @@ void SocketCore::Send(const FrameHeader& header, std::span<const Buffer> parts) 
   }
   if (out_.bytes() > limits.send_window_bytes) above_window_ = true;
   MarkDirty();
+}
+
+void SocketCore::SendWithFile(FrameHeader header, Buffer payload, std::shared_ptr<File> file) {
+  if (state_ != State::kOpen || !fail_later_.ok()) return;
+  if (peer_.is_unix && thrift_ == nullptr && file != nullptr && file->fd() >= 0) {
+    header.flags |= kFlagWithFile;
+    out_.AddFile(std::move(file));
+  }
+  Send(header, {&payload, 1});
 }
 
 void SocketCore::MarkDirty() {
@@ -188,9 +204,9 @@ bool SocketCore::ReadOnce(size_t* total) {
   size_t scratch_size =
       large_frames_ || direct_size > 0 ? kReadBeforeLarge : SocketNetworkImpl::kScratchSize;
   ssize_t n = 0;
-  if (direct_size > 0) {
+  if (direct_size > 0 || accept_files_) {
     iovec pieces[2] = {{direct, direct_size}, {scratch, scratch_size}};
-    n = ::readv(fd_, pieces, 2);
+    n = accept_files_ ? ReceivePieces(pieces) : ::readv(fd_, pieces, 2);
   } else {
     n = ::recv(fd_, scratch, scratch_size, MSG_DONTWAIT);
   }
@@ -215,6 +231,32 @@ bool SocketCore::ReadOnce(size_t* total) {
   return got == direct_size + scratch_size;  // less: the socket is empty
 }
 
+ssize_t SocketCore::ReceivePieces(iovec* pieces) {
+  std::vector<int> files;
+  const ssize_t n = ReceiveWithFiles(fd_, pieces, 2, &files);
+  for (const int file : files) {
+    files_in_.push_back(AdoptDescriptor(file, "file passed by " + peer_.address));
+  }
+  // Each belongs to a reply that was asked for, one at a time.
+  if (files_in_.size() > kMaxFilesAtOnce)
+    FailLater(Status(Code::kProtocol, "files nobody asked for"));
+  return n;
+}
+
+std::shared_ptr<File> SocketCore::TakeFile() {
+  return std::exchange(file_of_frame_, nullptr);
+}
+
+void SocketCore::DeliverFrame(const FrameHeader& header, Buffer payload) {
+  if (accept_files_ && header.type == FrameType::kReply && (header.flags & kFlagWithFile) != 0 &&
+      !files_in_.empty()) {
+    file_of_frame_ = std::move(files_in_.front());
+    files_in_.pop_front();
+  }
+  handler_->OnFrame(header, std::move(payload));
+  file_of_frame_ = nullptr;
+}
+
 bool SocketCore::Deliver(std::string_view bytes) {
   if (thrift_ != nullptr) {
     thrift_->Feed(bytes);
@@ -223,7 +265,7 @@ bool SocketCore::Deliver(std::string_view bytes) {
   }
   Result<size_t> taken = parser_.Feed(bytes, [this](const FrameHeader& header, Buffer payload) {
     large_frames_ = payload.size() >= kLargeFrame;
-    handler_->OnFrame(header, std::move(payload));
+    DeliverFrame(header, std::move(payload));
     return state_ == State::kOpen && !paused_;
   });
   if (state_ != State::kOpen) return false;
@@ -339,6 +381,7 @@ void SocketCore::Release() {
   network_->loop.Cancel(std::exchange(retry_timer_, 0));
   CloseFd();
   out_ = OutQueue();
+  files_in_.clear();
   held_ = std::string();
   network_->Remove(shared_from_this());
 }

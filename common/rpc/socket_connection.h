@@ -3,6 +3,9 @@
 // holds it.
 #pragma once
 
+#include <sys/uio.h>
+
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
@@ -35,6 +38,9 @@ class SocketCore : public std::enable_shared_from_this<SocketCore> {
   // What the Connection in front of it does.
   void Start(Connection::Handler* handler);
   void Send(const FrameHeader& header, std::span<const Buffer> parts);
+  void SendWithFile(FrameHeader header, Buffer payload, std::shared_ptr<File> file);
+  void AcceptFiles() { accept_files_ = peer_.is_unix; }
+  std::shared_ptr<File> TakeFile();
   void PauseReading(bool paused);
   void Close();
   size_t queued_bytes() const { return out_.bytes(); }
@@ -69,7 +75,10 @@ class SocketCore : public std::enable_shared_from_this<SocketCore> {
   void OnReadable();
   /// One system call; false when there is no more for now or the connection ended.
   bool ReadOnce(size_t* total);
+  /// recvmsg, which may bring files.
+  ssize_t ReceivePieces(iovec* pieces);
   bool Deliver(std::string_view bytes);
+  void DeliverFrame(const FrameHeader& header, Buffer payload);
   void DeliverHeld();
   void DeliverThrift();
   void ScheduleDelivery();
@@ -107,6 +116,9 @@ class SocketCore : public std::enable_shared_from_this<SocketCore> {
   std::unique_ptr<ThriftAdapter> thrift_;
   OutQueue out_;
   std::string held_;  // read, but not yet delivered: paused or out of budget
+  bool accept_files_ = false;
+  std::deque<std::shared_ptr<File>> files_in_;  // not claimed by a frame yet
+  std::shared_ptr<File> file_of_frame_;         // while it is delivered
   bool paused_ = false;
   bool large_frames_ = false;  // what comes is bulk: read headers alone
   bool delivery_scheduled_ = false;

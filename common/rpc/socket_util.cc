@@ -240,6 +240,28 @@ Result<int> OpenListener(const Address& address, Address* bound) {
   return fd;
 }
 
+ssize_t ReceiveWithFiles(int fd, iovec* pieces, size_t count, std::vector<int>* files) {
+  alignas(cmsghdr) char control[CMSG_SPACE(kMaxFilesAtOnce * sizeof(int))];
+  msghdr message{};
+  message.msg_iov = pieces;
+  message.msg_iovlen = count;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  const ssize_t n = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (n < 0) return n;
+  for (cmsghdr* head = CMSG_FIRSTHDR(&message); head != nullptr;
+       head = CMSG_NXTHDR(&message, head)) {
+    if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) continue;
+    const size_t bytes = head->cmsg_len - CMSG_LEN(0);
+    for (size_t at = 0; at + sizeof(int) <= bytes; at += sizeof(int)) {
+      int file = -1;
+      std::memcpy(&file, CMSG_DATA(head) + at, sizeof(file));
+      files->push_back(file);
+    }
+  }
+  return n;
+}
+
 TransportFacts FactsOf(int fd, const std::string& fallback_address) {
   TransportFacts facts;
   facts.own_uid = ::geteuid();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 
 #include <string>
 #include <vector>
@@ -31,6 +32,10 @@ void SetConnectionOptions(int fd);
 /// Binds and listens. A Unix socket's file left by a dead process is replaced. kBusy when somebody
 /// listens there.
 Result<int> OpenListener(const Address& address, Address* bound);
+
+/// recvmsg that keeps the open files that come along (at most kMaxFilesAtOnce; more are closed by the kernel).
+inline constexpr size_t kMaxFilesAtOnce = 4;
+ssize_t ReceiveWithFiles(int fd, iovec* pieces, size_t count, std::vector<int>* files);
 
 /// What the kernel knows of the other end.
 TransportFacts FactsOf(int fd, const std::string& fallback_address);

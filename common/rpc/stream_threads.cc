@@ -27,6 +27,13 @@ class LeasedConnection final : public Connection {
   void Send(const FrameHeader& header, Buffer payload) override {
     connection_->Send(header, std::move(payload));
   }
+  bool passes_files() const override { return connection_->passes_files(); }
+  void SendWithFile(const FrameHeader& header, Buffer payload,
+                    std::shared_ptr<File> file) override {
+    connection_->SendWithFile(header, std::move(payload), std::move(file));
+  }
+  void AcceptFiles() override { connection_->AcceptFiles(); }
+  std::shared_ptr<File> TakeFile() override { return connection_->TakeFile(); }
   size_t queued_bytes() const override { return connection_->queued_bytes(); }
   size_t send_window() const override { return connection_->send_window(); }
   void PauseReading(bool paused) override { connection_->PauseReading(paused); }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "common/base/buffer.h"
+#include "common/base/env.h"
 #include "common/base/executor.h"
 #include "common/base/ids.h"
 #include "common/base/status.h"
@@ -65,6 +66,9 @@ struct FrameHeader {
   uint64_t applied_index = 0;
 };
 
+/// In the flags of a reply: an open file comes with it.
+inline constexpr uint32_t kFlagWithFile = 1u << 31;
+
 /// A frame's payload may not be longer.
 inline constexpr size_t kMaxPayload = 16u << 20;
 
@@ -96,6 +100,19 @@ class Connection {
     parts.push_back(std::move(payload));
     Send(header, std::move(parts));
   }
+  /// Whether open files can go along with replies: between processes of one host, on a Unix socket.
+  virtual bool passes_files() const { return false; }
+  /// A reply and an open file; the other side may do with it what it was opened for. Without the file when
+  /// passes_files() is false.
+  virtual void SendWithFile(const FrameHeader& header, Buffer payload, std::shared_ptr<File> file) {
+    (void)file;
+    Send(header, std::move(payload));
+  }
+  /// Files that come are kept for TakeFile(); otherwise they are closed unseen.
+  virtual void AcceptFiles() {}
+  /// Within OnFrame: the file that came with this frame, once. Null: none did, or it was lost on the way
+  /// (a process may have no descriptor left).
+  virtual std::shared_ptr<File> TakeFile() { return nullptr; }
   virtual size_t queued_bytes() const = 0;
   /// High-water mark of queued_bytes() for polite senders.
   virtual size_t send_window() const = 0;

@@ -532,6 +532,13 @@ Result<std::vector<uint64_t>> Replica::ReadSums(uint64_t first_chunk, uint64_t c
   return files->sidecar->ReadSums(first_chunk, count);
 }
 
+Result<std::shared_ptr<File>> Replica::OpenReadOnly() const {
+  if (volume_->failed()) return Status(Code::kIoError, "its volume has failed");
+  DFS_ASSIGN_OR_RETURN(auto file,
+                       volume_->env().Open(volume_->DataPath(block_), Env::OpenMode::kReadOnly));
+  return std::shared_ptr<File>(std::move(file));
+}
+
 Result<std::shared_ptr<const void>> Replica::Pin() {
   DFS_ASSIGN_OR_RETURN(auto files, OpenFiles());
   return std::shared_ptr<const void>(std::move(files));

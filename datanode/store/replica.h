@@ -101,6 +101,8 @@ class Replica {
   Result<ChunkData> Read(uint64_t offset, uint64_t length);
   /// Stored sums, unverified; 0 for chunks beyond the end.
   Result<std::vector<uint64_t>> ReadSums(uint64_t first_chunk, uint64_t count);
+  /// The block file, opened anew and for reading only: for somebody who verifies what he reads of it.
+  Result<std::shared_ptr<File>> OpenReadOnly() const;
   /// Keeps the files open as long as it is held: for a reader of many pieces.
   Result<std::shared_ptr<const void>> Pin();
 

@@ -57,8 +57,19 @@ void ReadStream::Open(const idl::OpenReadStreamRequest& request) {
   reply.length = static_cast<int64_t>(length);
   reply.replica_length = static_cast<int64_t>(limit_);
   reply.stamp = static_cast<int64_t>(info_.stamp.value);
-  io_->Reply(stream_, idl::Encode(reply));
+  io_->ReplyWithFile(stream_, idl::Encode(reply), FileToPass(request));
   SendSome();
+}
+
+/// Only of a closed block at its stamp: the bytes of an open one may be read as far as all members have them, and
+/// under the leader's lease. What the reader makes of the file is verified against the sums that follow.
+std::shared_ptr<File> ReadStream::FileToPass(const idl::OpenReadStreamRequest& request) {
+  if (!request.pass_file || !request.sums_only || !io_->passes_files()) return nullptr;
+  if (info_.state != ReplicaState::kFinalized || request.open_block) return nullptr;
+  if (info_.stamp.value != static_cast<uint64_t>(request.stamp)) return nullptr;
+  auto file = replica_->OpenReadOnly();
+  if (!file) return nullptr;
+  return std::move(*file);
 }
 
 Status ReadStream::Admit(const idl::OpenReadStreamRequest& request) {

@@ -25,6 +25,7 @@ class ReadStream : public Stream {
   /// Finds the replica and how far it may be read.
   Status Admit(const idl::OpenReadStreamRequest& request);
   Status AdmitOpen(const ReplicaInfo& info);
+  std::shared_ptr<File> FileToPass(const idl::OpenReadStreamRequest& request);
   void SendSome();
   Status SendData();
   Status SendSums();

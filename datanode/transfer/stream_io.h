@@ -22,6 +22,9 @@ class StreamIo {
  public:
   virtual ~StreamIo() = default;
   virtual void Reply(uint64_t stream, Buffer payload) = 0;
+  /// With an open file, if the connection can.
+  virtual void ReplyWithFile(uint64_t stream, Buffer payload, std::shared_ptr<File> file) = 0;
+  virtual bool passes_files() const = 0;
   virtual void ReplyError(uint64_t stream, const Status& error) = 0;
   virtual void SendPacket(uint64_t stream, std::vector<Buffer> parts) = 0;
   /// Bulk data may be queued.

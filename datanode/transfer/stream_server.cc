@@ -53,6 +53,14 @@ class StreamSession : public rpc::Connection::Handler,
   void Reply(uint64_t stream, Buffer payload) override {
     Send(rpc::FrameType::kReply, stream, {std::move(payload)});
   }
+  void ReplyWithFile(uint64_t stream, Buffer payload, std::shared_ptr<File> file) override {
+    if (!connection_) return;
+    rpc::FrameHeader header;
+    header.type = rpc::FrameType::kReply;
+    header.request_id = stream;
+    connection_->SendWithFile(header, std::move(payload), std::move(file));
+  }
+  bool passes_files() const override { return connection_ && connection_->passes_files(); }
   void ReplyError(uint64_t stream, const Status& error) override {
     Send(rpc::FrameType::kError, stream, {rpc::EncodeError(error)});
   }

@@ -1,5 +1,6 @@
 // libdfs against real daemons: a development cluster of three namenodes and three datanodes, whose members are
 // killed and revived while files are written, overwritten, read and compared.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -281,6 +282,120 @@ TEST_F(Cluster, AnAbandonedWriterLetsTheNextOneIn) {
   const std::string content = other->read_file("/abandoned").value_or("");
   EXPECT_EQ(content.substr(content.size() - 3), "end");
   EXPECT_TRUE(content.substr(0, 300'000) == Pattern(300'000, 3));
+}
+
+/// The block files that this process has open, as links that can be opened anew.
+std::vector<std::string> OpenBlockFiles() {
+  std::vector<std::string> found;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code error;
+    const auto target = std::filesystem::read_symlink(entry.path(), error);
+    if (!error && target.string().find("/blk_") != std::string::npos) found.push_back(target);
+  }
+  return found;
+}
+
+void Damage(const std::string& path, uint64_t offset) {
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_GE(fd, 0) << path;
+  char byte = 0;
+  ASSERT_EQ(::pread(fd, &byte, 1, static_cast<off_t>(offset)), 1);
+  byte = static_cast<char>(byte ^ 0x40);
+  ASSERT_EQ(::pwrite(fd, &byte, 1, static_cast<off_t>(offset)), 1);
+  ::close(fd);
+}
+
+TEST_F(Cluster, BlocksOfThisHostAreReadFromTheirFilesAndVerified) {
+  const std::string data = Pattern((5u << 20) + 1234, 77);
+  auto writer = fs_.create("/local", {.block_size = 2u << 20});
+  ASSERT_TRUE(writer.ok());
+  ASSERT_OK(writer->write(data));
+  ASSERT_OK(writer->close());
+  for (size_t step : {1'000u, 4'096u, 65'537u, 1u << 20, 8u << 20}) {
+    SCOPED_TRACE(step);
+    auto reader = fs_.open("/local");
+    ASSERT_TRUE(reader.ok());
+    std::string got;
+    std::vector<std::byte> piece(step);
+    bool from_file = false;
+    for (;;) {
+      auto n = reader->read(piece);
+      ASSERT_TRUE(n.ok()) << n.error().ToString();
+      if (*n == 0) break;
+      got.append(reinterpret_cast<const char*>(piece.data()), *n);
+      from_file |= got.size() < (4u << 20) && !OpenBlockFiles().empty();
+      EXPECT_LE(OpenBlockFiles().size(), 2u);
+    }
+    EXPECT_TRUE(got == data);
+    if (step < (4u << 20)) {
+      EXPECT_TRUE(from_file) << "it came through a stream";
+    }
+    auto at = reader->read_at(2'000'001, std::span(piece).first(std::min<size_t>(step, 999)));
+    ASSERT_TRUE(at.ok());
+    EXPECT_EQ(std::memcmp(piece.data(), data.data() + 2'000'001, *at), 0);
+  }
+}
+
+TEST_F(Cluster, ADamagedBlockFileIsNeverReturned) {
+  const std::string data = Pattern(4u << 20, 78);
+  ASSERT_OK(fs_.write_file("/damaged", data));
+  auto reader = fs_.open("/damaged");
+  ASSERT_TRUE(reader.ok());
+  std::vector<std::byte> piece(1u << 20);
+  ASSERT_EQ(reader->read(piece).value_or(0), piece.size());
+  const std::vector<std::string> files = OpenBlockFiles();
+  ASSERT_EQ(files.size(), 1u);
+  Damage(files[0], (2u << 20) + 5'000);
+  std::string got(reinterpret_cast<const char*>(piece.data()), piece.size());
+  for (;;) {
+    auto n = reader->read(piece);
+    ASSERT_TRUE(n.ok()) << n.error().ToString();
+    if (*n == 0) break;
+    got.append(reinterpret_cast<const char*>(piece.data()), *n);
+  }
+  EXPECT_TRUE(got == data) << "another replica has the bytes";
+  EXPECT_TRUE(fs_.read_file("/damaged").value_or("") == data);
+}
+
+TEST_F(Cluster, AReaderOfABlockFileSeesOverwritesWholeOrNotAtAll) {
+  constexpr size_t kSize = 4u << 20;
+  const std::string before = Pattern(kSize, 79), after = Pattern(kSize, 80);
+  ASSERT_OK(fs_.write_file("/rewritten", before));
+  auto reader = fs_.open("/rewritten");
+  ASSERT_TRUE(reader.ok());
+  std::vector<std::byte> piece(1u << 20);
+  ASSERT_EQ(reader->read(piece).value_or(0), piece.size());
+  ASSERT_EQ(OpenBlockFiles().size(), 1u);
+  std::atomic<bool> written{false};
+  std::thread writer([&] {
+    auto handle = fs_.open_rw("/rewritten");
+    ASSERT_TRUE(handle.ok());
+    for (size_t at = 0; at < kSize; at += 64u << 10) {
+      ASSERT_OK(handle->write_at(at, std::string_view(after).substr(at, 64u << 10)));
+    }
+    ASSERT_OK(handle->close());
+    written = true;
+  });
+  int rounds = 0;
+  for (bool last = false; !last; ++rounds) {
+    last = written;
+    reader->seek(0);
+    for (size_t at = 0; at < kSize;) {
+      auto n = reader->read(piece);
+      ASSERT_TRUE(n.ok()) << n.error().ToString();
+      ASSERT_GT(*n, 0u);
+      ASSERT_EQ(*n % 4096, 0u);
+      for (size_t c = 0; c < *n; c += 4096) {
+        const auto* got = reinterpret_cast<const char*>(piece.data()) + c;
+        ASSERT_TRUE(std::memcmp(got, before.data() + at + c, 4096) == 0 ||
+                    std::memcmp(got, after.data() + at + c, 4096) == 0)
+            << "at " << at + c;
+      }
+      at += *n;
+    }
+  }
+  writer.join();
+  EXPECT_TRUE(fs_.read_file("/rewritten").value_or("") == after);
 }
 
 }  // namespace

@@ -10,6 +10,8 @@ namespace dfs::client {
 namespace {
 constexpr uint64_t kLocateAhead = 16;  // slots asked for at once
 constexpr int64_t kRetryNs = 200 * kMillisecond;
+/// Shorter pieces are not worth a descriptor of their own.
+constexpr uint64_t kLocalFrom = 1u << 20;
 constexpr int kCorruptRounds = 3;  // all replicas damaged this often in a row: they stay so
 }  // namespace
 
@@ -254,6 +256,57 @@ void FileReader::FinishOp(const OpPtr& op, Result<size_t> result) {
   std::erase(ops_, keep);
   if (keep->guard->cancelled) return;
   keep->done(std::move(result));
+}
+
+// ---- Blocks of this host ------------------------------------------------------------------------
+
+void FileReader::Local(uint64_t offset, Done<LocalSpan> done) {
+  Locate(offset, 1, false, core_->Deadline(),
+         [weak = weak_from_this(), offset, done = std::move(done)](Status status) mutable {
+           auto self = weak.lock();
+           if (!self) return;
+           if (!status.ok()) return done(status);
+           self->LocalOf(offset, std::move(done));
+         });
+}
+
+void FileReader::LocalOf(uint64_t offset, Done<LocalSpan> done) {
+  LocalSpan span;
+  const uint64_t slot = offset / block_size_;
+  span.slot_start = slot * block_size_;
+  span.end = std::max(offset, std::min(span.slot_start + block_size_, size_));
+  span.fresh_until_ns = fetched_ns_ + core_->options().location_age_ns;
+  const BlockPlace* place = has_inline_ ? nullptr : PlaceOf(slot);
+  const uint64_t place_end =
+      place == nullptr ? 0 : std::min(span.slot_start + place->length, span.end);
+  if (place_end < offset + kLocalFrom || local_fetch_ != nullptr ||
+      LocalBlockFetch::LocalReplica(*core_, *place) == nullptr) {
+    return done(std::move(span));
+  }
+  const uint64_t in_block = offset - span.slot_start;
+  if (local_ != nullptr && local_block_ == place->block && local_stamp_ == place->stamp &&
+      local_->begin() <= in_block && span.slot_start + local_->end() >= place_end) {
+    span.block = local_;
+    span.end = place_end;
+    return done(std::move(span));
+  }
+  local_ = nullptr;
+  local_block_ = place->block;
+  local_stamp_ = place->stamp;
+  local_fetch_ = LocalBlockFetch::Start(
+      core_, *place, in_block,
+      [weak = weak_from_this(), span, place_end,
+       done = std::move(done)](Result<LocalBlockPtr> block) mutable {
+        auto self = weak.lock();
+        if (!self) return;
+        self->core_->executor().Post([fetch = std::exchange(self->local_fetch_, nullptr)] {});
+        if (block) {
+          self->local_ = std::move(*block);
+          span.block = self->local_;
+          span.end = place_end;
+        }
+        done(std::move(span));
+      });
 }
 
 // ---- Sequential reads ---------------------------------------------------------------------------

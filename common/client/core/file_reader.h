@@ -14,6 +14,7 @@
 
 #include "common/client/core/block_reader.h"
 #include "common/client/core/client_core.h"
+#include "common/client/core/local_block.h"
 
 namespace dfs::client {
 
@@ -33,6 +34,15 @@ class FileReader : public std::enable_shared_from_this<FileReader> {
   using GuardPtr = std::shared_ptr<Guard>;
   /// Fills out[0, size) from offset unless the file ends; how many bytes.
   void ReadAt(uint64_t offset, char* out, size_t size, GuardPtr guard, Done<size_t> done);
+  /// How the file can be read from an offset on: by whoever asks, from block, at file offset minus slot_start;
+  /// or, without block, with ReadAt or a FileStream.
+  struct LocalSpan {
+    LocalBlockPtr block;
+    uint64_t slot_start = 0;
+    uint64_t end = 0;            // of this answer, in the file
+    int64_t fresh_until_ns = 0;  // then the block may be another; BootNs
+  };
+  void Local(uint64_t offset, Done<LocalSpan> done);
   /// Forgets locations, e.g. because this client changed them.
   void Invalidate() { fetched_ns_ = 0; }
   uint64_t size() const { return size_; }
@@ -58,6 +68,7 @@ class FileReader : public std::enable_shared_from_this<FileReader> {
   void StartPieces(const OpPtr& op);
   void OnPieceDone(const OpPtr& op, const Status& status);
   void FinishOp(const OpPtr& op, Result<size_t> result);
+  void LocalOf(uint64_t offset, Done<LocalSpan> done);
 
   const std::shared_ptr<ClientCore> core_;
   const uint64_t inode_;
@@ -70,6 +81,10 @@ class FileReader : public std::enable_shared_from_this<FileReader> {
   uint64_t covered_from_ = 0;              // slots [from, to) are known
   uint64_t covered_to_ = 0;
   int64_t fetched_ns_ = 0;  // when the locations were asked for
+  LocalBlockPtr local_;     // the last one
+  uint64_t local_block_ = 0;
+  uint64_t local_stamp_ = 0;
+  std::shared_ptr<LocalBlockFetch> local_fetch_;
   std::vector<OpPtr> ops_;  // under way; everything else refers to them weakly
 };
 
