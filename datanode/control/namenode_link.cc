@@ -15,6 +15,9 @@ constexpr int64_t kReportTimeoutNs = 30 * kSecond;
 constexpr int64_t kWarnEveryNs = 30 * kSecond;
 /// More than this and a full report says it better.
 constexpr size_t kMaxChanges = 100'000;
+/// Between two reports of changes: every block that is written would otherwise be a message of each of its datanodes to
+/// each namenode. Nobody waits for them: a close says itself who has the block.
+constexpr int64_t kChangesPauseNs = 20 * kMillisecond;
 
 idl::ReplicaReport ToReport(const ReplicaInfo& info) {
   idl::ReplicaReport report;
@@ -65,6 +68,7 @@ void NamenodeLink::Start() {
 void NamenodeLink::Stop() {
   stopped_ = true;
   if (timer_ != 0) network_.executor().Cancel(std::exchange(timer_, 0));
+  if (changes_timer_ != 0) network_.executor().Cancel(std::exchange(changes_timer_, 0));
   channel_.KeepConnected(nullptr);
 }
 
@@ -213,10 +217,19 @@ void NamenodeLink::Tell(Change change, const ReplicaInfo& replica) {
     report_wanted_ = true;
   }
   changes_[replica.block.value] = Pending{change, replica};
-  if (changes_under_way_ || changes_.size() > 1) return;  // goes with what is waiting
-  network_.executor().Post([weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->FlushChanges();
-  });
+  if (!changes_under_way_) FlushChangesSoon();
+}
+
+void NamenodeLink::FlushChangesSoon() {
+  if (changes_timer_ != 0) return;
+  const int64_t wait = last_changes_ns_ + kChangesPauseNs - Now();
+  changes_timer_ =
+      network_.executor().RunAfter(std::max<int64_t>(wait, 0), [weak = weak_from_this()] {
+        auto self = weak.lock();
+        if (!self) return;
+        self->changes_timer_ = 0;
+        self->FlushChanges();
+      });
 }
 
 void NamenodeLink::FlushChanges() {
@@ -226,6 +239,7 @@ void NamenodeLink::FlushChanges() {
     return;
   }
   changes_under_way_ = true;
+  last_changes_ns_ = Now();
   auto sent = std::make_shared<std::map<uint64_t, Pending>>(std::exchange(changes_, {}));
   idl::IncrementalReportRequest request;
   owner_.FillReport(&request);
@@ -247,7 +261,7 @@ void NamenodeLink::FlushChanges() {
         if (self->round_ != round) return;
         self->changes_under_way_ = false;
         if (!reply) return self->Lost(reply.error());
-        self->FlushChanges();
+        if (!self->changes_.empty()) self->FlushChangesSoon();
       });
 }
 

@@ -68,6 +68,8 @@ class NamenodeLink : public std::enable_shared_from_this<NamenodeLink> {
   void StartFullReport();
   void SendPage(std::shared_ptr<FullReport> report);
   void FlushChanges();
+  /// At once after a quiet time, otherwise when the pause between two reports is over.
+  void FlushChangesSoon();
   void Lost(const Status& why);
   int64_t Now() const;
 
@@ -88,7 +90,9 @@ class NamenodeLink : public std::enable_shared_from_this<NamenodeLink> {
   int64_t next_full_report_ns_ = 0;
   int64_t last_warning_ns_ = 0;
   std::map<uint64_t, Pending> changes_;  // by block, the latest
+  int64_t last_changes_ns_ = INT64_MIN / 2;
   Executor::TimerId timer_ = 0;
+  Executor::TimerId changes_timer_ = 0;
 };
 
 }  // namespace dfs::dn

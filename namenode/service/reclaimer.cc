@@ -12,6 +12,7 @@ constexpr uint32_t kStepLimit = 100;
 // Between steps, in durations of the last one: others get most of the time, and more when it is short.
 constexpr int64_t kPauseFactor = 2;
 constexpr int64_t kMaxPauseNs = 20 * kMillisecond;
+constexpr uint64_t kStepsOnward = 256;
 constexpr int64_t kRetryNs = 200 * kMillisecond;
 }  // namespace
 
@@ -51,14 +52,20 @@ void Reclaimer::Step() {
   if (!leading_ || busy_) return;
   // Which files are open is not known until every session has said so; there is no hurry.
   if (sessions_.has_undeclared()) return StepAfter(kRetryNs);
-  Result<std::vector<Todo>> todo = state_.ListTodo(1);
+  // Goes on where the last step was: what lies before are mostly tombstones. From the beginning every now and then.
+  if (++steps_ % kStepsOnward == 0) last_ = InodeId();
+  Result<std::vector<Todo>> todo = state_.ListTodo(1, last_);
+  if (todo && todo->empty() && last_.valid()) {
+    last_ = InodeId();
+    todo = state_.ListTodo(1);
+  }
   if (!todo) {
     LogError("cannot list what is to be reclaimed: {}", todo.error().ToString());
     return;
   }
   if (todo->empty()) return;
   ReclaimCommand command;
-  command.inode = (*todo)[0].inode;
+  command.inode = last_ = (*todo)[0].inode;
   command.limit = kStepLimit;
   command.open = sessions_.AllOpen();
   busy_ = true;

@@ -33,6 +33,8 @@ class Reclaimer {
   SessionManager& sessions_;
   Proposer proposer_;
   Executor::TimerId timer_ = 0;
+  InodeId last_;  // of the last step
+  uint64_t steps_ = 0;
   bool leading_ = false;
   bool busy_ = false;
   std::shared_ptr<char> alive_ = std::make_shared<char>();

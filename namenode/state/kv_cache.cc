@@ -44,12 +44,21 @@ KvCache::Entry* KvCache::Find(std::string_view key, uint64_t hash) {
   return nullptr;
 }
 
-bool KvCache::Get(std::string_view key, std::string_view* value) {
+KvCache::Answer KvCache::Get(std::string_view key, std::string_view* value) {
   Entry* entry = Find(key, Hash64(key));
-  if (!entry) return false;
+  if (!entry) return Answer::kUnknown;
   entry->used = true;
+  if (entry->absent) return Answer::kAbsent;
   *value = {entry->data.get() + entry->key_size, entry->value_size};
-  return true;
+  return Answer::kPresent;
+}
+
+void KvCache::Put(std::string_view key, std::string_view value) {
+  Store(key, value, false);
+}
+
+void KvCache::PutAbsent(std::string_view key) {
+  Store(key, {}, true);
 }
 
 void KvCache::Drop(Entry* entry) {
@@ -58,7 +67,7 @@ void KvCache::Drop(Entry* entry) {
   *entry = Entry();
 }
 
-void KvCache::Put(std::string_view key, std::string_view value) {
+void KvCache::Store(std::string_view key, std::string_view value, bool absent) {
   uint64_t hash = Hash64(key);
   Entry* entry = Find(key, hash);
   if (key.size() > kMaxKeyBytes || value.size() > kMaxValueBytes) {
@@ -69,6 +78,7 @@ void KvCache::Put(std::string_view key, std::string_view value) {
     if (!value.empty()) {
       std::memcpy(entry->data.get() + entry->key_size, value.data(), value.size());
     }
+    entry->absent = absent;
     entry->used = true;
     return;
   }
@@ -93,6 +103,7 @@ void KvCache::Put(std::string_view key, std::string_view value) {
   entry->hash = hash;
   entry->key_size = static_cast<uint16_t>(key.size());
   entry->value_size = static_cast<uint16_t>(value.size());
+  entry->absent = absent;
   entry->used = true;
   bytes_ += size;
   if (++count_ * 2 > entries_.size() && mask_ + 1 < max_sets_) Resize((mask_ + 1) * 2);

@@ -192,9 +192,9 @@ Result<std::optional<std::string>> StateReader::FindReply(SessionId id, uint64_t
   return std::optional<std::string>(std::move(reply));
 }
 
-Result<std::vector<Todo>> StateReader::ListTodo(size_t max) {
+Result<std::vector<Todo>> StateReader::ListTodo(size_t max, InodeId from) {
   std::vector<Todo> todos;
-  auto it = view_->Scan(TagPrefix(Tag::kTodo));
+  auto it = view_->Scan(TagPrefix(Tag::kTodo), TodoKey(from));
   for (; it->Valid() && todos.size() < max; it->Next()) {
     DFS_ASSIGN_OR_RETURN(Todo todo, DecodeTodo(InodeId(KeyNumber(it->key(), 1)), it->value()));
     todos.push_back(todo);

@@ -104,7 +104,8 @@ class StateReader {
   /// it was not. kUnknownSession, kStaleIncarnation, kStaleSequence as Apply would say.
   Result<std::optional<std::string>> FindReply(SessionId session, uint64_t incarnation,
                                                uint64_t sequence);
-  Result<std::vector<Todo>> ListTodo(size_t max);
+  /// In the order of inodes, from one on.
+  Result<std::vector<Todo>> ListTodo(size_t max, InodeId from = InodeId());
   Result<std::vector<SessionId>> OrphanSessions(InodeId inode);
   Status ForEachOrphan(const std::function<void(InodeId, SessionId)>& visit);
 

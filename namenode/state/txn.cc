@@ -58,7 +58,7 @@ Result<bool> Txn::GetRaw(std::string_view key, std::string* value) {
     value->assign(entry->value);
     return true;
   }
-  auto found = committed_->Get(key, value);
+  auto found = committed_->Lookup(key, value, false);
   if (!found) Note(found.error());
   return found;
 }

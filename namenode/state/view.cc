@@ -86,13 +86,26 @@ Result<bool> StateView::Has(std::string_view key) {
 }
 
 Result<bool> CommittedView::GetRaw(std::string_view key, std::string* value) {
+  return Lookup(key, value, true);
+}
+
+Result<bool> CommittedView::Lookup(std::string_view key, std::string* value, bool keep_absent) {
   std::string_view cached;
-  if (cache_.Get(key, &cached)) {
-    value->assign(cached);
-    return true;
+  switch (cache_.Get(key, &cached)) {
+    case KvCache::Answer::kPresent:
+      value->assign(cached);
+      return true;
+    case KvCache::Answer::kAbsent:
+      return false;
+    case KvCache::Answer::kUnknown:
+      break;
   }
   DFS_ASSIGN_OR_RETURN(bool found, store_->Get(key, value));
-  if (found) cache_.Put(key, *value);
+  if (found) {
+    cache_.Put(key, *value);
+  } else if (keep_absent && !key.empty() && key[0] == static_cast<char>(Tag::kDentry)) {
+    cache_.PutAbsent(key);
+  }
   return found;
 }
 

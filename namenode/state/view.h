@@ -86,6 +86,9 @@ class CommittedView final : public StateView {
   void set_applied(const AppliedMark& mark) { applied_ = mark; }
   const AppliedMark& applied() const { return applied_; }
   KvCache& cache() { return cache_; }
+  /// keep_absent: remember a name that is not there. Whoever creates one asks twice, when the path is resolved
+  /// and when the command is applied.
+  Result<bool> Lookup(std::string_view key, std::string* value, bool keep_absent);
 
  protected:
   Result<bool> GetRaw(std::string_view key, std::string* value) override;

@@ -5,8 +5,8 @@
 namespace dfs::bench {
 namespace {
 
-void RunSize(const Bench& bench, Report& report, size_t bytes, int callers, uint64_t files) {
-  const std::string root = BenchRoot();
+void RunSize(const Bench& bench, Report& report, const std::string& root, size_t bytes, int callers,
+             uint64_t files) {
   const std::string content(bytes, 's');
   const uint64_t each = files / static_cast<uint64_t>(callers);
   const auto path = [&](int w, uint64_t i) { return fmt::format("{}/w{}/f{}", root, w, i); };
@@ -47,9 +47,6 @@ void RunSize(const Bench& bench, Report& report, size_t bytes, int callers, uint
     if (!totals) return report.Failed("out, " + size, totals.error());
     report.Calls("out, " + size, callers, *totals);
   }
-  const Status removed =
-      RunOnce(bench.client, [&](const Client& c) { return c.remove_all(root).status(); });
-  if (!removed) report.Failed("cleaning up", removed);
 }
 
 }  // namespace
@@ -57,9 +54,16 @@ void RunSize(const Bench& bench, Report& report, size_t bytes, int callers, uint
 void RunSmallFiles(const Bench& bench, Report& report) {
   const uint64_t files = bench.quick ? 1000 : 10'000;
   report.Section(fmt::format("Small files: {} of each size, synced, in and out", files));
+  const std::string root = BenchRoot();
   for (const size_t bytes : {size_t{4} << 10, size_t{64} << 10}) {
-    for (const int callers : {1, 8}) RunSize(bench, report, bytes, callers, files);
+    for (const int callers : {1, 8}) {
+      RunSize(bench, report, fmt::format("{}/{}-{}", root, bytes, callers), bytes, callers, files);
+    }
   }
+  // At the end, as what is removed goes on being reclaimed in the background.
+  const Status removed =
+      RunOnce(bench.client, [&](const Client& c) { return c.remove_all(root).status(); });
+  if (!removed) report.Failed("cleaning up", removed);
 }
 
 }  // namespace dfs::bench
