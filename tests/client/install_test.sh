@@ -47,7 +47,7 @@ export PKG_CONFIG_PATH=$libdir/pkgconfig
   -o "$work/by_pkg_config_static" -L"$libdir" -l:libdfs.a $(pkg-config --libs --static dfs | sed 's/-ldfs//')
 
 echo "-- without a cluster the example says so"
-if DFS_NAMENODES=127.0.0.1:1 timeout 60 "$work/example/dfs_example" >"$work/out" 2>&1; then
+if DFS_NAMENODES=127.0.0.1:1 timeout 300 "$work/example/dfs_example" >"$work/out" 2>&1; then
   fail "connected to nothing"
 fi
 grep -q 'connect: ' "$work/out" || fail "no clear message: $(cat "$work/out")"
@@ -61,13 +61,13 @@ echo "-- against a cluster"
 "$dfs" dev start "$work/cluster" --namenodes 1 --datanodes 3 >/dev/null
 for program in "$work/example/dfs_example" "$work/example/dfs_example_static" "$work/by_pkg_config" \
   "$work/by_pkg_config_static"; do
-  timeout 60 "$program" >"$work/out" || fail "$program"
+  timeout 300 "$program" >"$work/out" || fail "$program"
   grep -q 'read back:   hello, world' "$work/out" || fail "$program did not read back"
   grep -q 'overwritten: Z' "$work/out" || fail "$program did not overwrite"
   grep -q 'on 3 datanodes' "$work/out" || fail "$program found no replicas"
 done
 head -c 3000000 /dev/urandom >"$work/data"
 "$dfs" put "$work/data" /data
-timeout 60 "$work/example/dfs_example" "$work/cluster" /data >"$work/back"
+timeout 300 "$work/example/dfs_example" "$work/cluster" /data >"$work/back"
 cmp "$work/data" "$work/back" || fail "what was put is not what the example reads"
 echo "OK"

@@ -19,6 +19,10 @@
 namespace dfs::dn {
 namespace {
 
+// Nobody is slow here, however busy the machine: whoever blames a member has found a defect.
+constexpr int64_t kLong = 240 * kSecond;
+constexpr wire::ChainWriterLimits kPatient = {.ack_timeout_ns = kLong, .sync_timeout_ns = kLong};
+
 std::shared_ptr<rpc::NetworkIdentity> Identity() {
   auto identity = std::make_shared<rpc::NetworkIdentity>();
   identity->cluster_id = kTestCluster;
@@ -37,6 +41,7 @@ class RealDatanode {
     store = std::move(*opened);
     context = std::make_unique<StreamContext>(*store, SystemClock());
     context->host_id = "here";
+    context->next_ack_timeout_ns = kLong;
     server = std::make_unique<BlockStreamServer>(*context);
     network = std::make_unique<rpc::SocketNetwork>(loop, Identity());
     const auto accept = [this](rpc::ConnectionPtr connection, rpc::Network& on) {
@@ -85,7 +90,7 @@ class SocketTest : public ::testing::Test {
   std::string WriteBlock(uint64_t block, uint64_t stamp, size_t size, const std::string& host) {
     const std::string data = RandomBytes(random_, size);
     auto pool = wire::StreamPool::Create(*network_, host);
-    wire::ChainWriter writer(0);
+    wire::ChainWriter writer(0, kPatient);
     wire::ChainTarget target;
     target.block = block;
     target.stamp = stamp;
@@ -175,7 +180,7 @@ TEST_F(SocketTest, RandomBytesOnThePortHarmNobody) {
 // A writer whose process dies leaves nothing behind but an open replica.
 TEST_F(SocketTest, ShutDownInTheMiddleOfAStream) {
   auto pool = wire::StreamPool::Create(*network_, "here");
-  wire::ChainWriter writer(0);
+  wire::ChainWriter writer(0, kPatient);
   wire::ChainTarget target;
   target.block = 9;
   target.stamp = 10;

@@ -19,8 +19,10 @@ import time
 BIN = os.environ.get("DFS_BIN_DIR", os.path.join(os.getcwd(), "build", "release", "bin"))
 DFS = os.path.join(BIN, "dfs")
 SKIPPED = 77
-# Sanitized daemons and busy machines are slower; every wait is a bound on failure, never a pause.
+# Every wait is a bound on failure, never a pause, and long enough for any machine, however busy; sanitized
+# daemons are slower still.
 PATIENCE = float(os.environ.get("DFS_TEST_PATIENCE", "1"))
+WAIT_SECONDS = 180 * PATIENCE
 
 
 def log(text):
@@ -40,15 +42,15 @@ def require(condition, text):
         raise AssertionError(text)
 
 
-def wait_for(what, condition, timeout=30.0, every=0.02):
-    """The first true value of condition(); fails when there is none in time."""
-    until = time.monotonic() + timeout * PATIENCE
+def wait_for(what, condition, every=0.02):
+    """The first true value of condition(); fails when there never is one."""
+    until = time.monotonic() + WAIT_SECONDS
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > until:
-            raise AssertionError(f"waited {timeout * PATIENCE:.0f} s in vain for: {what}")
+            raise AssertionError(f"waited {WAIT_SECONDS:.0f} s in vain for: {what}")
         time.sleep(every)
 
 
@@ -90,8 +92,9 @@ class Cluster:
         self.work = os.path.join(self.home, "work")
         os.mkdir(self.work)
         self.env = dict(os.environ, XDG_RUNTIME_DIR=self.runtime, HOME=self.home)
-        for name in ("DFS_NAMENODES", "DFS_CLUSTER", "DFS_KEY_FILE", "DFS_TIMEOUT", "XDG_CONFIG_HOME"):
+        for name in ("DFS_NAMENODES", "DFS_CLUSTER", "DFS_KEY_FILE", "XDG_CONFIG_HOME"):
             self.env.pop(name, None)
+        self.env["DFS_TIMEOUT"] = f"{WAIT_SECONDS:.0f}s"  # of each call; a bound on failure, too
         self.namenode_count = namenodes
         self.datanode_count = datanodes
         self.options = list(options)
@@ -109,11 +112,11 @@ class Cluster:
 
     # ---- Commands ----
 
-    def run(self, *argv, stdin=b"", timeout=120, code=0, env=None, cwd=None):
+    def run(self, *argv, stdin=b"", code=0, env=None, cwd=None):
         """Runs dfs; fails when the exit code is not the expected one (None: any)."""
         argv = [DFS, *argv]
         started = time.monotonic()
-        completed = subprocess.run(argv, input=stdin, capture_output=True, timeout=timeout * PATIENCE,
+        completed = subprocess.run(argv, input=stdin, capture_output=True, timeout=2 * WAIT_SECONDS,
                                    env=env or self.env, cwd=cwd or self.work, check=False)
         run = Run(argv, completed, time.monotonic() - started)
         if code is not None and run.code != code:
@@ -145,8 +148,8 @@ class Cluster:
     def processes(self):
         return {p["name"]: p for p in self.dev_status()["processes"]}
 
-    def status(self, timeout="30s"):
-        return self.run("status", "--json", "--timeout", timeout).json()
+    def status(self):
+        return self.run("status", "--json").json()
 
     def try_status(self):
         run = self.run("status", "--json", "--timeout", "3s", code=None)
@@ -163,7 +166,7 @@ class Cluster:
 
     # ---- Waiting ----
 
-    def wait_healthy(self, timeout=60):
+    def wait_healthy(self):
         """All datanodes live, nothing missing or under-replicated, all namenodes answering."""
         def healthy():
             status = self.try_status()
@@ -175,9 +178,9 @@ class Cluster:
             if not all(n["answers"] for n in status["namenodes"]):
                 return None
             return status
-        return wait_for("a healthy cluster", healthy, timeout, every=0.1)
+        return wait_for("a healthy cluster", healthy, every=0.1)
 
-    def wait_same_state(self, timeout=30):
+    def wait_same_state(self):
         """All namenodes at one applied index with one state hash; returns (index, hash)."""
         last = None
 
@@ -195,7 +198,7 @@ class Cluster:
                     f"namenodes differ at the same applied index: {members}")
             return last[0]
         try:
-            return wait_for("namenodes at the same applied index", same, timeout, every=0.05)
+            return wait_for("namenodes at the same applied index", same, every=0.05)
         except AssertionError as error:
             raise AssertionError(f"{error}; last seen: {last}") from None
 

@@ -7,7 +7,7 @@ import re
 import socket
 import struct
 
-from dfs_e2e import Cluster, log, main, require
+from dfs_e2e import WAIT_SECONDS, Cluster, log, main, require
 
 SEED = int(os.environ.get("DFS_TEST_SEED", str(random.SystemRandom().randrange(1 << 30))))
 MASK = (1 << 64) - 1
@@ -54,12 +54,23 @@ def hello(low=1, high=1, role=1, method=0, cluster="", node=0):
 def connect(address):
     if address.startswith("/"):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(5)
+        s.settimeout(WAIT_SECONDS)
         s.connect(address)
     else:
         host, port = address.rsplit(":", 1)
-        s = socket.create_connection((host, int(port)), timeout=5)
+        s = socket.create_connection((host, int(port)), timeout=WAIT_SECONDS)
     return s
+
+
+def ask(address, *pieces, wants):
+    """Sends and returns what came back until that has the wanted bytes or the other side closed."""
+    got = b""
+    with connect(address) as s:
+        for piece in pieces:
+            s.sendall(piece)
+        while wants not in got and (piece := s.recv(65536)):
+            got += piece
+    return got
 
 
 def throw(address, *pieces, read=True):
@@ -132,11 +143,13 @@ def test_garbage():
                 targets.append((name, p["raft_address"]))
         before = {n: p["resident_bytes"] for n, p in processes.items()}
         # A valid frame on a Unix socket is answered: the hostile ones below differ from it in one thing.
-        answer = throw(processes["namenode-1"]["unix"], hello(cluster=cluster_id), frame(method=70, payload=b"\0"))
+        answer = ask(processes["namenode-1"]["unix"], hello(cluster=cluster_id), frame(method=70, payload=b"\0"),
+                     wants=b"DRF1")
         require(b"DRF1" in answer, f"a well-formed request got no frame: {answer[:100]!r}")
-        answer = throw(processes["namenode-1"]["unix"], hello(low=7, high=9, cluster=cluster_id))
+        answer = ask(processes["namenode-1"]["unix"], hello(low=7, high=9, cluster=cluster_id), wants=b"version")
         require(re.search(rb"version", answer), f"no word of the version: {answer!r}")
-        answer = throw(processes["namenode-1"]["unix"], hello(cluster="11111111-1111-1111-1111-111111111111"))
+        answer = ask(processes["namenode-1"]["unix"], hello(cluster="11111111-1111-1111-1111-111111111111"),
+                     wants=b"cluster")
         require(re.search(rb"cluster", answer), f"no word of the cluster: {answer!r}")
         conversations = 0
         for round_number in range(12):

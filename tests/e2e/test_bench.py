@@ -11,7 +11,7 @@ from dfs_e2e import DFS, Cluster, log, main, require
 def test_quick():
     with Cluster(namenodes=3, datanodes=3, start=False) as c:
         done = c.run("bench", "metadata", "small-files", "throughput", "overwrite", "--quick", "--tenths", "2",
-                     "--dev", f"{c.home}/bench", "--json", timeout=300)
+                     "--dev", f"{c.home}/bench", "--json")
         result = done.json()
         require(result["schema"] == "dfs.bench/1" and result["ok"], f"{result}")
         names = {r["name"] for r in result["rows"]}
@@ -28,7 +28,7 @@ def test_quick():
 
 def test_failover_and_restart():
     with Cluster(namenodes=3, datanodes=1) as c:
-        done = c.run("bench", "failover", "million", "--kills", "2", "--files", "2000", "--json", timeout=300)
+        done = c.run("bench", "failover", "million", "--kills", "2", "--files", "2000", "--json")
         result = done.json()
         require(result["ok"], f"{result}")
         gap = next(r for r in result["rows"] if r["name"] == "time without service, median")

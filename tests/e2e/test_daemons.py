@@ -9,16 +9,16 @@ import socket
 import subprocess
 import uuid
 
-from dfs_e2e import BIN, Cluster, log, main, require, skip, wait_for
+from dfs_e2e import BIN, WAIT_SECONDS, Cluster, log, main, require, wait_for
 
 NAMENODE = os.path.join(BIN, "dfs-namenode")
 DATANODE = os.path.join(BIN, "dfs-datanode")
 
 
-def start(program, *argv, timeout=20):
+def start(program, *argv):
     """Runs a daemon that is expected to end by itself."""
     try:
-        done = subprocess.run([program, *argv], capture_output=True, timeout=timeout, check=False,
+        done = subprocess.run([program, *argv], capture_output=True, timeout=WAIT_SECONDS, check=False,
                               stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired as e:
         raise AssertionError(f"{program} {argv} went on running: {e.stdout} {e.stderr}") from None
@@ -155,7 +155,7 @@ def test_other_cluster():
                 seen += process.stderr.read() or b""
                 return process.poll() is not None or b"cluster" in seen.split(b"READY")[-1].lower() and (
                     b"belongs" in seen or b"wrong" in seen.lower() or b"refus" in seen.lower())
-            wait_for("the stranger's refusal", refused, 20)
+            wait_for("the stranger's refusal", refused)
         finally:
             process.kill()
             process.wait()

@@ -37,7 +37,7 @@ def test_full_disk():
             kept = os.urandom(20 * MIB)
             c.run("put", "-", "/kept", stdin=kept)
             too_big = os.urandom(60 * MIB)
-            run = c.run("put", "-", "/too-big", stdin=too_big, code=None, timeout=120)
+            run = c.run("put", "-", "/too-big", stdin=too_big, code=None)
             require(run.code == 6, f"expected 'no space' (6): {run}")
             log(run.error_text.strip())
             require("space" in run.error_text, f"unclear: {run.error_text}")
@@ -50,10 +50,10 @@ def test_full_disk():
 
             def put_again():
                 return c.run("put", "-f", "-", "/again", stdin=again, code=None).code == 0
-            wait_for("space to come back", put_again, 60, every=0.5)
+            wait_for("space to come back", put_again, every=0.5)
             require(c.run("cat", "/again").out == again, "written after the disk was full")
             # Who had no room meanwhile gets its replica as room comes back.
-            wait_for("full replication", lambda: c.status()["under_replicated"] == 0, 60, every=0.2)
+            wait_for("full replication", lambda: c.status()["under_replicated"] == 0, every=0.2)
             c.run("fsck")
         finally:
             c.run("dev", "stop", c.dir, code=None)

@@ -5,9 +5,8 @@ import json
 import os
 import shutil
 import subprocess
-import time
 
-from dfs_e2e import DFS, Cluster, main, make_tree, require, require_equal_trees
+from dfs_e2e import DFS, PATIENCE, WAIT_SECONDS, Cluster, main, make_tree, require, require_equal_trees
 
 c = None
 
@@ -157,7 +156,6 @@ def test_move_and_remove():
 def test_attributes():
     c.run("touch", "/t")
     before = c.run("stat", "--json", "/t").json()
-    time.sleep(0.01)
     c.run("touch", "/t")
     after = c.run("stat", "--json", "/t").json()
     require(after["mtime"] > before["mtime"] and after["size"] == 0, "touch sets the time")
@@ -189,12 +187,12 @@ def test_append_and_tail():
     c.run("append", "-", "/log", stdin=big)
     require(c.run("cat", "/log").out == b"one\ntwo\nthree\n" + big, "append past the inline limit")
     require(c.run("tail", "/log").out == b"".join(b"line %d\n" % i for i in range(59_990, 60_000)), "tail")
-    follow = c.popen("tail", "-f", "-n", "0", "/log", stdout=subprocess.PIPE)
-    time.sleep(0.3)
+    follow = c.popen("tail", "-f", "-n", "1", "/log", stdout=subprocess.PIPE)
+    require(follow.stdout.readline() == b"line 59999\n", "tail -f begins as tail does")
     c.run("append", "-", "/log", stdin=b"news\n")
     require(follow.stdout.readline() == b"news\n", "tail -f")
     follow.terminate()
-    follow.wait(10)
+    follow.wait(WAIT_SECONDS)
     c.run("rm", "/log")
 
 
@@ -253,9 +251,9 @@ def test_ls_is_quick():
     c.run("ls", "/")
     times = sorted(c.run("ls", "/").seconds for _ in range(20))
     print(f"dfs ls: median {times[10] * 1000:.1f} ms, best {times[0] * 1000:.1f} ms")
-    # The aim is 30 ms; sanitizers and busy machines get more.
-    limit = 0.030 if not os.environ.get("DFS_TEST_SLOW") else 1.0
-    require(times[2] < limit, f"dfs ls took {times[2] * 1000:.1f} ms")
+    # The aim is 30 ms. What fails the test is no slow machine but somebody's pause or time-out in the way:
+    # the best of many has no excuse.
+    require(times[0] < 3.0 * PATIENCE, f"dfs ls took {times[0] * 1000:.1f} ms")
 
 
 if __name__ == "__main__":

@@ -101,7 +101,8 @@ class ReplicaSocketTest : public testing::Test {
     servers_[id] = std::make_unique<Server>(Path(id), NodeId(id), options);
   }
   bool WaitFor(const std::function<bool()>& done) {
-    for (int i = 0; i < 3000; ++i) {
+    const int64_t until = SystemClock().BootNs() + 240 * kSecond;
+    while (SystemClock().BootNs() < until) {
       if (done()) return true;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }

@@ -37,14 +37,14 @@ class StockClient(unittest.TestCase):
     @classmethod
     def tearDownClass(cls):
         cls.server.stdin.close()
-        code = cls.server.wait(timeout=20)
+        code = cls.server.wait(timeout=240)
         cls.server.stdout.close()
         cls.directory.cleanup()
         assert code == 0, f"the server ended with {code}"
 
     def setUp(self):
         self.socket = TSocket(unix_socket=self.path)
-        self.socket.setTimeout(10_000)
+        self.socket.setTimeout(240_000)
         self.transport = TFramedTransport(self.socket)
         self.protocol = TCompactProtocol(self.transport)
         self.client = ClientService.Client(self.protocol)

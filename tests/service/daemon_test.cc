@@ -78,7 +78,7 @@ class DaemonTest : public testing::Test {
   void Format() { ASSERT_EQ(Wait(Spawn(Flags({"--format"}))), 0); }
   /// The READY line; "" when it ended first.
   std::string AwaitReady(pid_t pid) {
-    for (int n = 0; n < 2000; ++n) {
+    for (int n = 0; n < 24'000; ++n) {
       std::string out = Read(Output("out"));
       if (size_t end = out.find('\n'); end != std::string::npos) return out.substr(0, end);
       int status;

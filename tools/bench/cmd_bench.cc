@@ -66,7 +66,7 @@ Status FindOrStart(const BenchOptions& o, Bench* bench, std::unique_ptr<dev::Dev
     *made = true;
   }
   DFS_RETURN_IF_ERROR((*cluster)->Start({}, nullptr));
-  DFS_RETURN_IF_ERROR((*cluster)->WaitUntilHealthy(30 * kSecond));
+  DFS_RETURN_IF_ERROR((*cluster)->WaitUntilHealthy(120 * kSecond));
   bench->cluster = cluster->get();
   bench->client = (*cluster)->ClientOptions();
   bench->scratch = directory;

@@ -26,8 +26,8 @@ using cli::Args;
 using cli::Arguments;
 using nlohmann::json;
 
-constexpr int64_t kHealthyTimeoutNs = 30 * kSecond;
-constexpr int64_t kStopTimeoutNs = 15 * kSecond;
+constexpr int64_t kHealthyTimeoutNs = 120 * kSecond;
+constexpr int64_t kStopTimeoutNs = 60 * kSecond;
 
 std::string Absolute(const std::string& directory) {
   std::error_code error;

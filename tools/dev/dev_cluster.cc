@@ -19,8 +19,12 @@
 namespace dfs::dev {
 namespace {
 
-constexpr int64_t kReadyTimeoutNs = 30 * kSecond;
-constexpr int64_t kLockTimeoutNs = 30 * kSecond;
+// Long, for a busy machine or a slow disk: a daemon that fails to start ends, and that is noticed at once.
+constexpr int64_t kReadyTimeoutNs = 120 * kSecond;
+constexpr int64_t kLockTimeoutNs = 120 * kSecond;
+constexpr int64_t kLeaderTimeoutNs = 30 * kSecond;
+// After SIGKILL: the kernel gives back memory and files first.
+constexpr int64_t kKilledTimeoutNs = 60 * kSecond;
 constexpr int kUsualNamenodePort = 9700;  // 9700 and 9701, 9710 and 9711, ...
 constexpr int kUsualBlockPort = 9866;
 
@@ -390,7 +394,7 @@ Status DevCluster::Stop(int64_t timeout_ns) {
   for (const Member& m : layout_.members) {
     if (WaitUntilGone(m.process, std::max<int64_t>(until - Now(), 0))) continue;
     (void)SendSignal(m.process, SIGKILL);
-    WaitUntilGone(m.process, 5 * kSecond);
+    WaitUntilGone(m.process, kKilledTimeoutNs);
     killed += (killed.empty() ? "" : ", ") + m.name;
   }
   for (Member& m : layout_.members) {
@@ -405,7 +409,7 @@ Status DevCluster::Stop(int64_t timeout_ns) {
 
 Status DevCluster::Destroy() {
   for (const Member& m : layout_.members) (void)SendSignal(m.process, SIGKILL);
-  for (const Member& m : layout_.members) WaitUntilGone(m.process, 5 * kSecond);
+  for (const Member& m : layout_.members) WaitUntilGone(m.process, kKilledTimeoutNs);
   DFS_RETURN_IF_ERROR(Stop(kSecond));
   Env& env = PosixEnv();
   const std::string& d = layout_.directory;
@@ -423,9 +427,13 @@ Status DevCluster::Destroy() {
 
 Result<Member> DevCluster::Resolve(const std::string& name) {
   if (name == "leader") {
-    const DevStatus status = GetStatus(std::chrono::milliseconds(5000));
-    for (const MemberState& m : status.members) {
-      if (m.leader) return *m.member;
+    for (const int64_t until = Now() + kLeaderTimeoutNs;;) {
+      const DevStatus status = GetStatus(std::chrono::milliseconds(5000));
+      for (const MemberState& m : status.members) {
+        if (m.leader) return *m.member;
+      }
+      if (!AnyRunning() || Now() > until) break;
+      ShortPause();
     }
     return Status(Code::kUnavailable, "no namenode leads at the moment; try again");
   }
@@ -437,7 +445,7 @@ Result<Member> DevCluster::Resolve(const std::string& name) {
 
 Status DevCluster::Kill(const Member& member) {
   DFS_RETURN_IF_ERROR(SendSignal(member.process, SIGKILL).WithContext(member.name));
-  if (!WaitUntilGone(member.process, 10 * kSecond)) {
+  if (!WaitUntilGone(member.process, kKilledTimeoutNs)) {
     return Status(Code::kTimedOut, member.name + " does not end even when killed");
   }
   return Status::Ok();
