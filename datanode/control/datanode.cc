@@ -41,6 +41,7 @@ struct Datanode::Impl : public rpc::RequestHandler,
   void BackgroundTick();
   void OnVolumes(std::vector<VolumeInfo> now);
   void TellAll(NamenodeLink::Change change, const ReplicaInfo& info);
+  void TellLeftOpen(BlockId block);
 
   // ---- NamenodeLink::Owner
   void FillRegistration(idl::RegisterDatanodeRequest* request) override;
@@ -113,6 +114,14 @@ Status Datanode::Impl::Open() {
   events.finalized = [tell](const ReplicaInfo& i) { tell(NamenodeLink::Change::kReceived, i); };
   events.deleted = [tell](const ReplicaInfo& i) { tell(NamenodeLink::Change::kDeleted, i); };
   events.corrupt = [tell](const ReplicaInfo& i) { tell(NamenodeLink::Change::kCorrupt, i); };
+  events.left_open = [weak = weak_from_this()](BlockId block) {
+    auto self = weak.lock();
+    if (!self || self->stopped) return;
+    self->control().Post([weak, block] {
+      auto alive = weak.lock();
+      if (alive && !alive->stopped) alive->TellLeftOpen(block);
+    });
+  };
 
   NamenodeLink::Options link_options;
   link_options.heartbeat_interval_ns = options.heartbeat_interval_ns;
@@ -194,6 +203,16 @@ void Datanode::Impl::OnVolumes(std::vector<VolumeInfo> now) {
 
 void Datanode::Impl::TellAll(NamenodeLink::Change change, const ReplicaInfo& info) {
   for (const auto& link : links) link->Tell(change, info);
+}
+
+// As it is now, so that news of a later writer that has finished meanwhile is not taken back.
+void Datanode::Impl::TellLeftOpen(BlockId block) {
+  const auto replica = store->Find(block);
+  if (!replica) return;
+  const ReplicaInfo info = (*replica)->info();
+  if (info.state == ReplicaState::kRbw || info.state == ReplicaState::kRwr) {
+    TellAll(NamenodeLink::Change::kReceived, info);
+  }
 }
 
 // ---- What namenodes are told -----------------------------------------------------------------------

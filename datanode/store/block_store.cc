@@ -342,6 +342,10 @@ void BlockStore::Recovered(const ReplicaPtr& replica) {
   if (events_.finalized) events_.finalized(replica->info());
 }
 
+void BlockStore::LeftOpen(BlockId block) {
+  if (events_.left_open) events_.left_open(block);
+}
+
 void BlockStore::AbandonCopy(const ReplicaPtr& replica) {
   if (replica->info().state != ReplicaState::kTemporary) return;
   Forget(replica);

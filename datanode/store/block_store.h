@@ -47,6 +47,7 @@ class BlockStore {
         finalized;  // in memory for writes, on disk for copies and recovered
     std::function<void(const ReplicaInfo&)> deleted;
     std::function<void(const ReplicaInfo&)> corrupt;
+    std::function<void(BlockId)> left_open;  // a writer went away without finishing
   };
 
   /// Opens or formats every volume and scans it. Fails when a volume belongs to another cluster or
@@ -74,6 +75,9 @@ class BlockStore {
   Status Finalize(const ReplicaPtr& replica, const WriteTicket& ticket, bool sync);
   /// Tells the events that a recovery has finished at this replica.
   void Recovered(const ReplicaPtr& replica);
+  /// Tells the events that a stream to this replica broke off: if its member is excluded now, nobody
+  /// else would ever say that it is here and takes room.
+  void LeftOpen(BlockId block);
   /// Removes an unfinished copy.
   void AbandonCopy(const ReplicaPtr& replica);
   /// Deletes a replica whose stamp is at most max_stamp, whatever its state. kNotFound is success

@@ -384,7 +384,13 @@ void WriteStream::End(bool well) {
   }
   waiting_.clear();
   unheard_.clear();
-  if (is_copy_ && !well && open_.replica) context_.store.AbandonCopy(open_.replica);
+  if (!well && open_.replica) {
+    if (is_copy_) {
+      context_.store.AbandonCopy(open_.replica);
+    } else {
+      context_.store.LeftOpen(open_.replica->block());
+    }
+  }
   if (io_ && paused_) io_->PauseReading(paused_ = false);
   open_ = OpenedReplica();
 }

@@ -108,10 +108,16 @@ std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
   size_t bad = health.outdated.size() + health.unfinished.size() + health.corrupt.size();
   if (bad == 0) return {};
   if (health.live < facts.expected) {
-    // Not all copies yet. What is outdated or unfinished is replaced when a copy is complete, and stays until then.
-    // What the datanode takes for finalized (a reader found it corrupt, or it is too short) has to make room, but only
-    // when its node is the only place left for the missing copy.
+    // Not all copies yet. What is outdated or unfinished is replaced when a copy is complete, and stays until then,
+    // unless it takes the very room that the copy needs beside it.
+    // That, and what the datanode takes for finalized (a reader found it corrupt, or it is too short), has to make
+    // room, but only when its node is the only place left for the missing copy.
     std::vector<NodeIndex> blocking = health.corrupt;
+    for (const ReplicaView& v : replicas) {
+      const bool outdated = std::find(health.outdated.begin(), health.outdated.end(),
+                                      v.replica.node) != health.outdated.end();
+      if (outdated && v.available_bytes <= facts.length) blocking.push_back(v.replica.node);
+    }
     for (const ReplicaView& v : replicas) {
       if (v.node != NodeState::kDead && v.replica.state == ReplicaState::kWrongLength &&
           v.replica.stamp == facts.stamp && !v.replica.corrupt) {

@@ -85,8 +85,8 @@ BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView>
 std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts, std::span<const ReplicaView> replicas);
 
 /// Which outdated, unfinished and corrupt replicas may be deleted: none before the block has all its expected
-/// replicas good, but for one that occupies the only node left for a missing copy and that no copy replaces; and never
-/// anything while none is good.
+/// replicas good, but for one that occupies the only node left for a missing copy and that no copy replaces, or only
+/// with room that the node does not have; and never anything while none is good.
 std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
                                       std::span<const ReplicaView> replicas, size_t live_nodes);
 

@@ -77,7 +77,7 @@ ReplicaView View(NodeIndex node, uint64_t stamp, ReplicaState state = ReplicaSta
   v.replica.state = state;
   v.reported_in_term = true;
   v.rack = "/r";
-  v.available_bytes = 1000;
+  v.available_bytes = 2000;
   return v;
 }
 BlockFacts Closed(size_t expected = 3) {
@@ -145,6 +145,12 @@ TEST(BlockHealth, ObsoleteMakesRoomWhenItsNodeIsTheOnlyPlaceLeft) {
   EXPECT_TRUE(ChooseObsolete(Closed(), unfinished, 3).empty());
   std::vector<ReplicaView> one = {View(1, 50), View(2, 49), View(3, 49)};
   EXPECT_TRUE(ChooseObsolete(Closed(), one, 3).empty());
+  // But for an outdated one that leaves no room for the copy beside it.
+  one[2].available_bytes = Closed().length;
+  EXPECT_TRUE(ChooseObsolete(Closed(), one, 3).empty()) << "the other node has room";
+  one[1].available_bytes = Closed().length;
+  EXPECT_EQ(ChooseObsolete(Closed(), one, 3), std::vector<NodeIndex>{2}) << "one at a time";
+  EXPECT_TRUE(ChooseObsolete(Closed(), one, 4).empty()) << "a fourth node has none";
   std::vector<ReplicaView> none = {View(1, 49), View(2, 49), View(3, 49)};
   EXPECT_TRUE(ChooseObsolete(Closed(), none, 3).empty());
 }

@@ -217,6 +217,31 @@ TEST_F(ControlTest, ReportsWhatComesAndGoes) {
   }
 }
 
+TEST_F(ControlTest, ReportsWhatAWriterLeftOpen) {
+  Boot();
+  scheduler_.RunFor(2 * kSecond);
+  machine_.Run([&] {
+    auto open = OpenWrite(datanode_->store(), 4, 0, 5, 0);
+    ASSERT_TRUE(open.ok());
+    ASSERT_TRUE(WriteBytes(*open, 0, "bytes").ok());
+  });
+  scheduler_.RunFor(100 * kMillisecond);
+  for (auto& namenode : namenodes_) EXPECT_EQ(namenode->known.count(4), 0u) << "the chain knows";
+  machine_.Run([&] { datanode_->store().LeftOpen(BlockId(4)); });
+  scheduler_.RunFor(100 * kMillisecond);
+  for (auto& namenode : namenodes_) {
+    ASSERT_EQ(namenode->known.count(4), 1u);
+    EXPECT_EQ(namenode->known[4].state, static_cast<int32_t>(ReplicaState::kRbw));
+  }
+  // A later writer that has finished before the news is told is not taken back.
+  MakeBlock(6, 5);
+  machine_.Run([&] { datanode_->store().LeftOpen(BlockId(6)); });
+  scheduler_.RunFor(100 * kMillisecond);
+  for (auto& namenode : namenodes_) {
+    EXPECT_EQ(namenode->known[6].state, static_cast<int32_t>(ReplicaState::kFinalized));
+  }
+}
+
 TEST_F(ControlTest, RegistersAgainWhenForgottenOrCutOff) {
   Boot();
   scheduler_.RunFor(2 * kSecond);

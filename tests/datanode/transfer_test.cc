@@ -112,6 +112,11 @@ TEST_F(TransferTest, AFailedMemberIsNamedAndTheWriteGoesOn) {
 }
 
 TEST_F(TransferTest, ASilentMemberIsNamedByTheOneBeforeIt) {
+  std::vector<uint64_t>
+      left_open;  // the namenodes are told: who is excluded now has a replica in the way
+  BlockStore::Events events;
+  events.left_open = [&](BlockId block) { left_open.push_back(block.value); };
+  nodes_[1]->store->SetEvents(std::move(events));
   wire::ChainWriter& writer = NewWriter(0);
   OpenChain(writer, {0, 1, 2}, 5, 0, 10);
   Add(writer, 0, "abc", 0);
@@ -123,7 +128,9 @@ TEST_F(TransferTest, ASilentMemberIsNamedByTheOneBeforeIt) {
   ASSERT_TRUE(writer.fault());
   EXPECT_EQ(writer.fault()->member, nodes_[2]->store->id());
   CloseStream();
+  EXPECT_EQ(left_open, std::vector<uint64_t>{5});
   scheduler_.RunFor(60 * kSecond);
+  nodes_[1]->store->SetEvents({});
 }
 
 TEST_F(TransferTest, ADiskErrorNamesItsMember) {

@@ -205,6 +205,9 @@ class Cluster:
     # ---- The end ----
 
     def show_logs(self, lines=40):
+        for verb in (("status",), ("fsck", "-v")):
+            with contextlib.suppress(Exception):
+                print(self.run(*verb, "--timeout", "5s", code=None), flush=True)
         folder = os.path.join(self.dir, "log")
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
             with open(os.path.join(folder, name), "rb") as f:
