@@ -40,7 +40,7 @@ function(dfs_program name)
 endfunction()
 
 # A target for each label (dfs_tests_unit, dfs_tests_sim, ...) builds the tests that carry it and no others.
-foreach(label unit threads conformance sim crash e2e)
+foreach(label unit conformance sim crash e2e)
   add_custom_target(dfs_tests_${label})
 endforeach()
 function(dfs_label_tests target)
@@ -50,7 +50,7 @@ function(dfs_label_tests target)
 endfunction()
 
 # dfs_test(NAME SRCS ... DEPS ... LABELS unit): one GoogleTest program, one ctest entry.
-# Labels: unit, threads (unit tests of code with threads; run under TSan), conformance, sim, crash, e2e. TIMEOUT in seconds, 300 when not said:
+# Labels: unit, conformance, sim, crash, e2e. TIMEOUT in seconds, 300 when not said:
 # it ends what hangs, and no busy machine may reach it.
 function(dfs_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SRCS;DEPS;LABELS" ${ARGN})

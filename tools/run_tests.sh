@@ -3,7 +3,7 @@
 #
 #   tools/run_tests.sh                    release, every test
 #   tools/run_tests.sh --all              what CI runs: release with every test; unit and simulation
-#                                         tests under ASan and UBSan; tests of code with threads under TSan
+#                                         tests under ASan and UBSan; unit tests under TSan
 #   tools/run_tests.sh --preset asan --labels 'unit|sim'
 #   tools/run_tests.sh --jobs 4 --tests 'raft.*'
 #
@@ -104,7 +104,7 @@ if [ $all = 1 ]; then
   run_preset release ""
   release_closing=$closing
   run_preset asan 'unit|sim'
-  run_preset tsan threads
+  run_preset tsan unit
   closings="$closings"$'\n'"--- release, every test"$'\n'"$release_closing"$'\n'
 else
   run_preset "$preset" "$labels"
