@@ -108,6 +108,8 @@ class FakeCluster {
   friend class NamenodeImpl;
   friend class DatanodeImpl;
 
+  static rpc::Address NamenodeAddress(int i);
+  static rpc::Address DatanodeAddress(uint64_t id);
   Result<Buffer> Handle(rpc::Method method, const Buffer& request);
   template <rpc::Method kMethod, class Apply>
   Result<Buffer> Change(const Buffer& request, Apply apply);
@@ -116,11 +118,21 @@ class FakeCluster {
   Result<Buffer> OpenBlock(const Buffer& request);
   Result<Buffer> Exclude(const Buffer& request);
   Result<Buffer> CloseBlock(const Buffer& request);
+  Result<Buffer> Mkdir(const Buffer& request);
+  Result<Buffer> Stat(const Buffer& request);
+  Result<Buffer> OpenFile(const Buffer& request);
+  Result<Buffer> GetBlocks(const Buffer& request);
+  Result<Buffer> CommitLength(const Buffer& request);
+  Result<Buffer> WriteInline(const Buffer& request);
+  Result<Buffer> SetAttr(const Buffer& request);
   Result<Buffer> Rest(rpc::Method method, const Buffer& request);
+  void CheckClose(const idl::CloseBlockRequest& request, const FakeFile& file,
+                  const FakeBlock& block);
   idl::ReplicaLocation LocationOf(uint64_t id) const;
   idl::WritableBlock Writable(const FakeBlock& block, uint64_t slot, uint64_t old_stamp) const;
   std::vector<idl::LocatedBlock> Located(const FakeFile& file);
   std::optional<uint64_t> Inode(const idl::Ref& ref) const;
+  FakeBlock* FindBlock(uint64_t id);
   void Touch(FakeFile& file);
   std::vector<uint64_t> ChooseMembers(const std::vector<int64_t>& exclude);
 
