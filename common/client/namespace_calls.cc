@@ -341,22 +341,24 @@ Result<ClusterStatus> Client::cluster_status() const {
   return internal::ToClusterStatus(*reply);
 }
 
-std::vector<MemberAnswer> Client::member_status(std::chrono::milliseconds per_member) const {
+namespace {
+
+// One attempt at each of them, all at once.
+template <class Impl>
+std::vector<MemberAnswer> AskMembers(Impl& impl, const std::vector<rpc::Address>& addresses,
+                                     int64_t timeout_ns) {
   struct Asked {
     std::vector<MemberAnswer> answers;
     size_t left = 0;
   };
   auto asked = std::make_shared<Asked>();
-  if (impl_ == nullptr) return {};
-  client::ClientCore& core = *impl_->core;
-  const int64_t timeout_ns = std::max<int64_t>(per_member.count(), 1) * kMillisecond;
-  const Status status = impl_->RunStatus([&core, asked, timeout_ns](client::StatusDone done) {
+  asked->left = addresses.size();
+  for (const rpc::Address& address : addresses) {
+    asked->answers.push_back({address.ToString(), Status(Code::kTimedOut, "no answer")});
+  }
+  client::ClientCore& core = *impl.core;
+  const Status status = impl.RunStatus([&](client::StatusDone done) {
     auto all_done = std::make_shared<client::StatusDone>(std::move(done));
-    const std::vector<rpc::Address> addresses = core.link().addresses();
-    asked->left = addresses.size();
-    for (const rpc::Address& address : addresses) {
-      asked->answers.push_back({address.ToString(), Status(Code::kTimedOut, "no answer")});
-    }
     for (size_t i = 0; i < addresses.size(); ++i) {
       core.link().CallMember(
           addresses[i], idl::kClusterStatus, idl::Encode(idl::ClusterStatusRequest()), timeout_ns,
@@ -373,6 +375,40 @@ std::vector<MemberAnswer> Client::member_status(std::chrono::milliseconds per_me
   });
   if (!status.ok()) return {};
   return std::move(asked->answers);
+}
+
+// Members that those who answered know of and that nobody has asked. A member has several addresses, so that the ones
+// that did not answer may be among these under another: there are never more in all than the group has members.
+std::vector<rpc::Address> UnaskedMembers(const std::vector<MemberAnswer>& answers) {
+  std::vector<rpc::Address> out;
+  for (const MemberAnswer& answer : answers) {
+    if (!answer.status) continue;
+    for (const NamenodeMember& member : answer.status->members) {
+      const bool known = std::any_of(answers.begin(), answers.end(), [&](const MemberAnswer& a) {
+        return a.address == member.client_address ||
+               (a.status && a.status->node_id == member.node_id);
+      });
+      const Result<rpc::Address> address = rpc::Address::Parse(member.client_address);
+      if (known || !address || answers.size() + out.size() >= answer.status->members.size())
+        continue;
+      if (std::find(out.begin(), out.end(), *address) == out.end()) out.push_back(*address);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::vector<MemberAnswer> Client::member_status(std::chrono::milliseconds per_member) const {
+  if (impl_ == nullptr) return {};
+  const int64_t timeout_ns = std::max<int64_t>(per_member.count(), 1) * kMillisecond;
+  std::vector<MemberAnswer> answers =
+      AskMembers(*impl_, impl_->core->link().addresses(), timeout_ns);
+  if (const std::vector<rpc::Address> more = UnaskedMembers(answers); !more.empty()) {
+    std::vector<MemberAnswer> rest = AskMembers(*impl_, more, timeout_ns);
+    std::move(rest.begin(), rest.end(), std::back_inserter(answers));
+  }
+  return answers;
 }
 
 }  // namespace v1

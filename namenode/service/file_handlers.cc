@@ -49,7 +49,7 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
       request.block_size == 0 ? defaults.default_block_size : Unsigned(request.block_size);
   if (command.block_size < kMinBlockBytes || command.block_size > kMaxBlockBytes ||
       command.block_size % kMinBlockBytes != 0) {
-    return Status(Code::kInvalidArgument, "block size is 4 KiB to 4 GiB, in steps of 4 KiB");
+    return Status(Code::kInvalidArgument, "a block size is 4 KiB to 2 GiB, in steps of 4 KiB");
   }
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller,
                                                   !request.exclusive, request.parents));

@@ -206,6 +206,11 @@ def test_wiped_namenode():
     with Cluster(namenodes=3, datanodes=3) as c:
         data = os.urandom(200_000)
         c.run("put", "-", "/f", stdin=data)
+        # Whoever knows one address learns of all members from it.
+        for process in (p for p in c.processes().values() if p["role"] == "namenode"):
+            known = c.run("status", "--json", "--namenodes", process["address"], "--key-file",
+                          f"{c.dir}/cluster.key", env=dict(c.env, XDG_RUNTIME_DIR=c.work)).json()["namenodes"]
+            require(len(known) == 3 and all(n["answers"] for n in known), f"not all members: {known}")
         leader = c.leader()
         victim = next(n for n in ("namenode-1", "namenode-2", "namenode-3") if n != leader)
         c.kill(victim)

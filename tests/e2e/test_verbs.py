@@ -85,6 +85,16 @@ def test_get_never_leaves_its_target():
     require(open(f"{c.work}/file-here").read() == "evil", "the symlink was not replaced")
 
 
+def test_block_sizes():
+    for size in ("1000", "3G"):  # no multiple of 4 KiB; more than a datanode stores in one block
+        run = c.run("put", "--block-size", size, "-", "/sized", stdin=b"s" * 100_000, code=None)
+        require(run.code != 0 and "4 KiB to 2 GiB" in run.error_text, f"unclear: {run}")
+        c.run("stat", "/sized", code=1)
+    c.run("put", "--block-size", "2G", "-", "/sized", stdin=b"s" * 100_000)
+    require(c.run("cat", "/sized").out == b"s" * 100_000, "the largest block size")
+    c.run("rm", "/sized")
+
+
 def test_names():
     c.run("mkdir", "/n")
     longest = "x" * 255
@@ -259,6 +269,6 @@ def test_ls_is_quick():
 if __name__ == "__main__":
     with Cluster(namenodes=1, datanodes=3) as cluster:
         c = cluster
-        main(test_put_get_cat, test_trees, test_get_never_leaves_its_target, test_names, test_directories,
+        main(test_put_get_cat, test_trees, test_get_never_leaves_its_target, test_block_sizes, test_names, test_directories,
              test_move_and_remove, test_attributes, test_append_and_tail, test_machine_readable,
              test_fsck_shows_replicas, test_usage_errors, test_pipes, test_ls_is_quick)

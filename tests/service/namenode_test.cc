@@ -252,8 +252,11 @@ TEST(Namenode, BadInputIsRefusedAndNothingElse) {
   idl::CreateRequest create;
   create.op = w.NextOp(c.session);
   create.ref = At("/f");
-  create.block_size = 1000;
-  EXPECT_CODE(w.Call<idl::kCreate>(create), Code::kInvalidArgument);
+  // No multiple, and one step beyond what datanodes store.
+  for (int64_t size : {int64_t{1000}, (int64_t{2} << 30) + 4096}) {
+    create.block_size = size;
+    EXPECT_CODE(w.Call<idl::kCreate>(create), Code::kInvalidArgument);
+  }
   create.block_size = 0;
   create.replication = -1;
   EXPECT_CODE(w.Call<idl::kCreate>(create), Code::kInvalidArgument);

@@ -251,8 +251,9 @@ class Client {
                             std::string_view why) const;
   /// Of the leader.
   Result<ClusterStatus> cluster_status() const;
-  /// Of every namenode that is configured or that the leader names, each asked by itself, at once;
-  /// per_member bounds the whole.
+  /// Of every namenode that is configured, that the leader is said to be, or that one of these names
+  /// as a member: each asked by itself, at once. The last kind in a second round, each bounded by
+  /// per_member.
   std::vector<MemberAnswer> member_status(
       std::chrono::milliseconds per_member = std::chrono::milliseconds(2000)) const;
 
