@@ -32,13 +32,8 @@ constexpr int kExitConfig = 2;
 constexpr int kExitFailStop = 3;
 
 std::vector<ConfigKey> Table() {
-  return {
-      {.key = "cluster.id", .help = "UUID of the cluster this datanode belongs to."},
-      {.key = "cluster.key_file", .help = "File of the cluster key; empty: none."},
-      {.key = "cluster.insecure",
-       .type = ConfigType::kBool,
-       .default_text = "false",
-       .help = "Accept and use unauthenticated TCP connections."},
+  std::vector<ConfigKey> table = DaemonKeys();
+  const std::vector<ConfigKey> own = {
       {.key = "storage.volumes",
        .type = ConfigType::kStringList,
        .help = "Directories for replicas, one for each disk; an empty one is formatted."},
@@ -62,11 +57,9 @@ std::vector<ConfigKey> Table() {
        .help = "Between heartbeats to each namenode.",
        .min = 10,
        .max = 60'000},
-      {.key = "log.level",
-       .default_text = "info",
-       .help = "Least severe messages that are written.",
-       .choices = {"debug", "info", "warning", "error"}},
   };
+  table.insert(table.end(), own.begin(), own.end());
+  return table;
 }
 
 int Complain(int exit_code, const Status& why) {

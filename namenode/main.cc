@@ -32,19 +32,13 @@ constexpr int kExitConfig = 2;
 constexpr int kExitFailStop = 3;
 constexpr size_t kMaxUnixPath = 107;
 
-std::vector<ConfigKey> Table() {
+std::vector<ConfigKey> MemberKeys() {
   using T = ConfigType;
   return {
       {.key = "node.id",
        .type = T::kInt,
        .default_text = "0",
        .help = "This member's number, from 1."},
-      {.key = "cluster.id", .help = "The cluster's UUID."},
-      {.key = "cluster.key_file", .help = "File with the cluster's key (64 hexadecimal digits)."},
-      {.key = "cluster.insecure",
-       .type = T::kBool,
-       .default_text = "false",
-       .help = "Take anybody on TCP for whom he says he is."},
       {.key = "storage.directory", .help = "Where this member keeps its log and state."},
       {.key = "listen.client",
        .default_text = "127.0.0.1:9700",
@@ -77,6 +71,12 @@ std::vector<ConfigKey> Table() {
        .default_text = "lease",
        .help = "Reads under the leader's lease, or each behind a quorum round.",
        .choices = {"lease", "readindex"}},
+  };
+}
+
+std::vector<ConfigKey> ServiceKeys() {
+  using T = ConfigType;
+  return {
       {.key = "namespace.default_replication",
        .type = T::kInt,
        .default_text = "3",
@@ -88,7 +88,7 @@ std::vector<ConfigKey> Table() {
        .default_text = "134217728",
        .help = "Block size of a new file.",
        .min = 4096,
-       .max = int64_t{4} << 30},
+       .max = int64_t{2} << 30},
       {.key = "namespace.inline_limit_bytes",
        .type = T::kBytes,
        .default_text = "16384",
@@ -120,11 +120,15 @@ std::vector<ConfigKey> Table() {
        .default_text = "30000",
        .help = "A client that is silent for so long is taken for dead.",
        .min = 1000},
-      {.key = "log.level",
-       .default_text = "info",
-       .help = "debug, info, warning or error.",
-       .choices = {"debug", "info", "warning", "error"}},
   };
+}
+
+std::vector<ConfigKey> Table() {
+  std::vector<ConfigKey> table = DaemonKeys();
+  for (const auto& more : {MemberKeys(), ServiceKeys()}) {
+    table.insert(table.end(), more.begin(), more.end());
+  }
+  return table;
 }
 
 Status Invalid(std::string message) {

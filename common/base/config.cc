@@ -103,6 +103,22 @@ std::vector<std::string> SplitSpaces(std::string_view text) {
 
 }  // namespace
 
+std::vector<ConfigKey> DaemonKeys() {
+  return {
+      {.key = "cluster.id", .help = "The cluster's UUID."},
+      {.key = "cluster.key_file",
+       .help = "File with the cluster's key (64 hexadecimal digits); empty: none."},
+      {.key = "cluster.insecure",
+       .type = ConfigType::kBool,
+       .default_text = "false",
+       .help = "Accept and use TCP connections that prove no key: anybody is whom he says he is."},
+      {.key = "log.level",
+       .default_text = "info",
+       .help = "Least severe messages that are written.",
+       .choices = {"debug", "info", "warning", "error"}},
+  };
+}
+
 Result<uint64_t> ParseBytes(std::string_view text) {
   static constexpr std::array<std::pair<std::string_view, uint64_t>, 14> kUnits = {{
       {"", 1},

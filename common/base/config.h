@@ -44,6 +44,9 @@ struct ConfigKey {
   std::vector<std::string> choices = {};  // of kString: empty means any
 };
 
+/// What every daemon of the cluster has: whom it belongs to, how it proves that, what it logs.
+std::vector<ConfigKey> DaemonKeys();
+
 class Config {
  public:
   struct CommandLine {

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/copy_options.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verb.h"
@@ -23,14 +24,6 @@ namespace dfs::cli {
 namespace {
 
 constexpr size_t kCopyBytes = 1 << 20;
-
-struct GetOptions {
-  bool recursive = false;
-  bool force = false;
-  bool preserve = false;
-  bool verbose = false;
-  int64_t jobs = 8;
-};
 
 timespec ToTimespec(int64_t ns) {
   timespec t{};
@@ -87,7 +80,7 @@ Status WriteAll(int fd, const std::byte* data, size_t size) {
 
 class Getter {
  public:
-  Getter(Verb& verb, const Client& client, const GetOptions& options)
+  Getter(Verb& verb, const Client& client, const CopyOptions& options)
       : verb_(verb),
         client_(client),
         o_(options),
@@ -125,7 +118,7 @@ class Getter {
 
   Verb& verb_;
   const Client& client_;
-  const GetOptions& o_;
+  const CopyOptions& o_;
   uint32_t mask_ = 0;
   std::atomic<uint64_t> next_temporary_{1};
   Progress progress_;
@@ -339,15 +332,10 @@ int RunGet(const Arguments& arguments) {
   Verb verb(
       "get", "Copy files of the cluster to local ones; the target '-' is standard output.",
       "  dfs get /docs/report.pdf .\n  dfs get -r /backup ~/restored\n  dfs get /db.sql - | psql");
-  GetOptions o;
+  CopyOptions o;
   std::vector<std::string> paths;
   Args& args = verb.args();
-  args.Flag("-r,-R,--recursive", &o.recursive, "Directories and all that is in them");
-  args.Flag("-f,--force", &o.force, "Replace files that exist");
-  args.Flag("-p,--preserve", &o.preserve,
-            "Keep times and all permission bits (as root: the owner)");
-  args.Flag("-v,--verbose", &o.verbose, "Name each file");
-  args.Option("-j,--jobs", &o.jobs, "Files in flight at once (8)", 1, 256);
+  AddCopyOptions(args, &o);
   args.Positionals("SOURCE... TARGET", &paths, "What to copy, and the local target (.)", 1);
   if (const auto code = args.Parse(arguments)) return *code;
   std::string target = ".";

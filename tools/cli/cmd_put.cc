@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/copy_options.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verb.h"
@@ -19,12 +20,7 @@
 namespace dfs::cli {
 namespace {
 
-struct PutOptions {
-  bool recursive = false;
-  bool force = false;
-  bool preserve = false;
-  bool verbose = false;
-  int64_t jobs = 8;
+struct PutOptions : CopyOptions {
   int64_t replication = 0;
   uint64_t block_size = 0;
 };
@@ -310,12 +306,7 @@ int RunPut(const Arguments& arguments) {
   PutOptions o;
   std::vector<std::string> paths;
   Args& args = verb.args();
-  args.Flag("-r,-R,--recursive", &o.recursive, "Directories and all that is in them");
-  args.Flag("-f,--force", &o.force, "Replace files that exist");
-  args.Flag("-p,--preserve", &o.preserve,
-            "Keep times and all permission bits (as root: the owner)");
-  args.Flag("-v,--verbose", &o.verbose, "Name each file");
-  args.Option("-j,--jobs", &o.jobs, "Files in flight at once (8)", 1, 256);
+  AddCopyOptions(args, &o);
   args.Option("--replication", &o.replication, "Replicas of each file (the cluster's default)", 1,
               64);
   args.Size("--block-size", &o.block_size, "Block size of each file (the cluster's default)");

@@ -2,6 +2,8 @@
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 
 #include "tools/cli/commands.h"
 #include "tools/cli/json_out.h"
@@ -10,83 +12,59 @@
 namespace dfs::cli {
 namespace {
 
-// One directive of -c, as GNU stat names them; false when it is none of them.
-bool Directive(char letter, const std::string& name, const FileStatus& s, std::string* out) {
+// One directive of -c, as GNU stat names them; nothing when it is none of them.
+std::optional<std::string> Directive(char letter, const std::string& name, const FileStatus& s) {
   switch (letter) {
     case 'n':
-      *out += name;
-      return true;
+      return name;
     case 'N':
-      *out += "'" + name + "'" + (s.is_symlink() ? " -> '" + s.symlink_target + "'" : "");
-      return true;
+      return "'" + name + "'" + (s.is_symlink() ? " -> '" + s.symlink_target + "'" : "");
     case 's':
-      *out += std::to_string(s.size);
-      return true;
+      return std::to_string(s.size);
     case 'b':
-      *out += std::to_string((s.allocated_bytes + 511) / 512);
-      return true;
+      return std::to_string((s.allocated_bytes + 511) / 512);
     case 'B':
-      *out += "512";
-      return true;
+      return "512";
     case 'o':
-      *out += std::to_string(s.block_size);
-      return true;
+      return std::to_string(s.block_size);
     case 'a':
-      *out += fmt::format("{:o}", s.mode);
-      return true;
+      return fmt::format("{:o}", s.mode);
     case 'A':
-      *out += ModeString(TypeLetter(s.type), s.mode);
-      return true;
+      return ModeString(TypeLetter(s.type), s.mode);
     case 'f':
-      *out += fmt::format("{:x}", s.mode);
-      return true;
+      return fmt::format("{:x}", s.mode);
     case 'F':
-      *out += TypeName(s.type);
-      return true;
+      return TypeName(s.type);
     case 'u':
-      *out += std::to_string(s.uid);
-      return true;
+      return std::to_string(s.uid);
     case 'U':
-      *out += UserName(s.uid);
-      return true;
+      return UserName(s.uid);
     case 'g':
-      *out += std::to_string(s.gid);
-      return true;
+      return std::to_string(s.gid);
     case 'G':
-      *out += GroupName(s.gid);
-      return true;
+      return GroupName(s.gid);
     case 'h':
-      *out += std::to_string(s.nlink);
-      return true;
+      return std::to_string(s.nlink);
     case 'i':
-      *out += std::to_string(s.inode);
-      return true;
+      return std::to_string(s.inode);
     case 'r':
-      *out += std::to_string(s.replication);
-      return true;
+      return std::to_string(s.replication);
     case 'x':
-      *out += IsoTime(s.atime_ns);
-      return true;
+      return IsoTime(s.atime_ns);
     case 'X':
-      *out += std::to_string(s.atime_ns / 1'000'000'000);
-      return true;
+      return std::to_string(s.atime_ns / 1'000'000'000);
     case 'y':
-      *out += IsoTime(s.mtime_ns);
-      return true;
+      return IsoTime(s.mtime_ns);
     case 'Y':
-      *out += std::to_string(s.mtime_ns / 1'000'000'000);
-      return true;
+      return std::to_string(s.mtime_ns / 1'000'000'000);
     case 'z':
-      *out += IsoTime(s.ctime_ns);
-      return true;
+      return IsoTime(s.ctime_ns);
     case 'Z':
-      *out += std::to_string(s.ctime_ns / 1'000'000'000);
-      return true;
+      return std::to_string(s.ctime_ns / 1'000'000'000);
     case '%':
-      *out += '%';
-      return true;
+      return "%";
     default:
-      return false;
+      return std::nullopt;
   }
 }
 
@@ -95,9 +73,12 @@ bool Format(const std::string& format, const std::string& name, const FileStatus
   for (size_t i = 0; i < format.size(); ++i) {
     if (format[i] != '%') {
       *out += format[i];
-    } else if (++i >= format.size() || !Directive(format[i], name, s, out)) {
-      return false;
+      continue;
     }
+    if (++i >= format.size()) return false;
+    const std::optional<std::string> value = Directive(format[i], name, s);
+    if (!value) return false;
+    *out += *value;
   }
   return true;
 }
