@@ -101,6 +101,9 @@ def test_directories():
         elsewhere = rewrite(config, f"{c.work}/port.toml", (data, f"{c.work}/nn2"), ports[1], ports[2])
         subprocess.run([NAMENODE, "--config", elsewhere, "--format"], check=True, capture_output=True)
         expect(NAMENODE, "--config", elsewhere, code=1, says=port)
+        raft_port = re.search(r'\nraft = "127.0.0.1:(\d+)"', open(config).read())[1]
+        elsewhere = rewrite(config, f"{c.work}/raft.toml", (data, f"{c.work}/nn2"), ports[0], ports[2])
+        expect(NAMENODE, "--config", elsewhere, code=1, says=raft_port)
         block_port = re.search(r'block = "127.0.0.1:(\d+)"', open(f"{c.dir}/datanode-1/config.toml").read())[1]
         same_port = datanode_config(c, "port", f"{c.work}/dnp")
         rewrite(same_port, same_port, ('block = "127.0.0.1:0"', f'block = "127.0.0.1:{block_port}"'))
@@ -110,6 +113,7 @@ def test_directories():
         expect(NAMENODE, "--config", fresh, code=1, says="format")
         require(not os.path.exists(f"{c.work}/nothing-here/CURRENT"), "it made a namespace out of nothing")
         expect(NAMENODE, "--config", config, "--format", code=1, says="empty|exist|format|lock|use")
+        expect(DATANODE, "--config", datanode_config(c, "nowhere", "/proc/absent"), code=1, says="/proc/absent")
         # Read-only.
         readonly = f"{c.work}/readonly"
         os.mkdir(readonly)
