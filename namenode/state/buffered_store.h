@@ -2,7 +2,9 @@
 // order. Hot keys (counters, session records, directories, the usage of all above) are written once
 // for many commands, and a skip list takes sorted keys for a third of the price. Costs no
 // durability: what was not flushed is lost in a crash either way, and stays a suffix of whole
-// commits. Confined to the namenode's loop.
+// commits. Confined to the namenode's loop; with own_thread the batch is built and given to the store below on a thread
+// of its own, while the next one is collected and reads see all three layers. The store below must allow that: a
+// write beside look-ups and scans.
 #pragma once
 
 #include <memory>
@@ -13,12 +15,13 @@
 namespace dfs::nn {
 
 struct BufferedStoreOptions {
-  // Bounds the pause of handing over: about 2 ms.
+  // Bounds the pause of handing over without a thread: about 2 ms.
   size_t max_entries = 1024;
   // Keys that are put only while they are absent: a put and a delete of such a key that are both still
   // here cancel out, and the store below never hears of them. Null: none.
   bool (*never_overwritten)(std::string_view key) = nullptr;
   uint64_t max_bytes = 1u << 20;
+  bool own_thread = false;
 };
 
 std::unique_ptr<StateStore> NewBufferedStore(std::unique_ptr<StateStore> base,

@@ -22,6 +22,7 @@ struct RocksStoreOptions {
   uint64_t block_cache_bytes = 64u << 20;
   int background_threads = 2;
   int max_open_files = 512;
+  size_t buffered_entries = 1024;  // collected before they reach RocksDB (buffered_store.h)
   std::shared_ptr<rocksdb::FileSystem> file_system;  // null: the operating system's
 };
 

@@ -211,16 +211,7 @@ TEST(MemStoreTest, DamageIsFound) {
 }
 
 /// Random commits through a small buffer against a map; scans and look-ups see what is in both layers.
-TEST(BufferedStoreTest, BehavesAsTheStoreBelow) {
-  FaultEnv env;
-  ASSERT_OK(env.CreateDirs("/data"));
-  auto base = OpenMemStore(&env, "/data/state");
-  ASSERT_OK(base);
-  BufferedStoreOptions options;
-  options.max_entries = 20;
-  options.max_bytes = 2'000;
-  options.never_overwritten = [](std::string_view key) { return key.starts_with("C"); };
-  auto store = NewBufferedStore(std::move(*base), options);
+void CheckAgainstAMap(std::unique_ptr<StateStore> store) {
   Random random(3);
   std::map<std::string, std::string> expected;
   for (int round = 0; round < 3'000; ++round) {
@@ -268,6 +259,29 @@ TEST(BufferedStoreTest, BehavesAsTheStoreBelow) {
       ASSERT_EQ(value, expected[key]);
     }
   }
+}
+
+TEST(BufferedStoreTest, BehavesAsTheStoreBelow) {
+  FaultEnv env;
+  ASSERT_OK(env.CreateDirs("/data"));
+  auto base = OpenMemStore(&env, "/data/state");
+  ASSERT_OK(base);
+  BufferedStoreOptions options;
+  options.max_entries = 20;
+  options.max_bytes = 2'000;
+  options.never_overwritten = [](std::string_view key) { return key.starts_with("C"); };
+  CheckAgainstAMap(NewBufferedStore(std::move(*base), options));
+}
+
+TEST(BufferedStoreTest, TheSameInFrontOfRocksDbWithAThreadOfItsOwn) {
+  TempDir directory;
+  RocksStoreOptions options;
+  options.directory = directory.path() + "/state";
+  options.write_buffer_bytes = 1u << 20;
+  options.buffered_entries = 20;
+  auto store = OpenRocksStore(options);
+  ASSERT_OK(store);
+  CheckAgainstAMap(std::move(*store));
 }
 
 TEST(BufferedStoreTest, FlushAndCheckpointHandOver) {
