@@ -271,7 +271,12 @@ bool Service::Replay(Op& op) {
   const CommandHeader& h = op.header;
   if (!h.session.valid() || !op.finish) return false;
   auto stored = state_.FindReply(h.session, h.incarnation, h.sequence);
-  if (!stored || !stored->has_value()) return false;
+  if (!stored) {
+    // An earlier try may have taken effect, and its reply is gone with the session: how it would go now is not how it went.
+    op.responder->Fail(stored.error());
+    return true;
+  }
+  if (!stored->has_value()) return false;
   Answer(op, PayloadOf(std::move(**stored)));
   return true;
 }

@@ -97,7 +97,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   /// Takes the op; the answer follows when the command was applied.
   Status Propose(std::unique_ptr<Op>& op, const CommandBody& body);
   void Answer(Op& op, Result<std::string> payload);
-  /// Answers with the stored reply, if there is one.
+  /// Answers with the stored reply, if there is one, or with why nobody can know any more.
   bool Replay(Op& op);
   Finish AttrFinish();
   Finish EmptyFinish();

@@ -413,6 +413,24 @@ TEST(Namenode, FailOverAnswersARetryOnceMore) {
   EXPECT_EQ(s0->members.size(), 3u);
 }
 
+TEST(Namenode, ARetryAfterItsSessionEndedIsNotToldHowItWouldGoNow) {
+  ServiceWorld w(3);
+  const int64_t session = w.OpenSession(1);
+  idl::MkdirRequest mkdir;
+  mkdir.op = w.NextOp(session);
+  mkdir.ref = At("/once");
+  ASSERT_OK(w.Call<idl::kMkdir>(mkdir));
+  idl::CloseSessionRequest close;
+  close.session = session;
+  close.incarnation = 1;
+  ASSERT_OK(w.Call<idl::kCloseSession>(close));
+  EXPECT_CODE(w.Call<idl::kMkdir>(mkdir), Code::kUnknownSession);  // and not kAlreadyExists
+  idl::UnlinkRequest missing;
+  missing.op = w.NextOp(session);
+  missing.ref = At("/never");
+  EXPECT_CODE(w.Call<idl::kUnlink>(missing), Code::kUnknownSession);
+}
+
 TEST(Namenode, ANewLeaderIsWarm) {
   ServiceWorld w(3, 3);
   Client c(w, 1);
