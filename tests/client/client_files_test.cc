@@ -365,6 +365,41 @@ TEST(ClientFiles, AnAppendWaitsForADeadWritersBlock) {
   EXPECT_TRUE(ReadAll(c, other, "f") == data + "more");
 }
 
+// A dead writer never told the length: the file has 0 bytes, and synced ones in a block that is still open.
+TEST(ClientFiles, ACreateOfAFileThatIsThereWaitsForADeadWritersBlock) {
+  FakeCluster c(58);
+  auto core = c.MakeClient();
+  const std::string data = Pattern(50'000, 1);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data);
+  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
+  ASSERT_EQ(c.files[c.names["f"]].attr.size, 0);
+  auto other = c.MakeClient();
+  c.scheduler.After(3 * kSecond, [&] {  // what block recovery does
+    FakeFile& recovered = c.files[c.names["f"]];
+    FakeBlock& block = recovered.slots[0];
+    block.stamp = c.next_stamp++;
+    for (uint64_t m : block.members) c.replicas[m][block.id].stamp = block.stamp;
+    block.length = data.size();
+    recovered.attr.size = static_cast<int64_t>(data.size());
+    block.open = false;
+    block.writer = 0;
+  });
+  auto again = c.Wait<Ptr>([&](Done<Ptr> done) {
+    FileCreate how;
+    how.path = "f";
+    how.overwrite = false;
+    FileWriter::Create(other, how, 1, std::move(done));
+  });
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  EXPECT_EQ((*again)->size(), data.size());
+  c.OnClient([&] { (*again)->Append(Buffer(std::string("more"))); });
+  const Status closed = Close(c, *again);
+  ASSERT_TRUE(closed.ok()) << closed.ToString();
+  EXPECT_TRUE(ReadAll(c, other, "f") == data + "more");
+}
+
 TEST(ClientFiles, ALostSessionFailsTheFileForGood) {
   FakeCluster c(58);
   auto core = c.MakeClient();

@@ -54,18 +54,20 @@ void FileWriter::Create(std::shared_ptr<ClientCore> core, FileCreate how, size_t
       request.open_for_write = true;
       request.mtime_ns = how.mtime_ns;
       request.parents = how.parents;
+      const bool kept = !request.overwrite;  // what was there already
       Change<idl::kCreate>(
           *core, std::move(request), *session, core->Deadline(),
-          [self, limit, done = std::move(done)](Result<idl::CreateReply> reply) mutable {
+          [self, limit, kept, done = std::move(done)](Result<idl::CreateReply> reply) mutable {
             if (!reply) {
               done(reply.error());
               return;
             }
-            const bool empty = reply->attr.size == 0;
+            // A file of size 0 that was there already may have a block that a dead writer has left open.
+            const bool empty = reply->attr.size == 0 && (reply->created || !kept);
             // Of a file that was there already it is not said whether it is inline.
             self->Begin(reply->attr, !reply->created, std::move(reply->inline_data), limit);
             if (empty) self->hole_from_ = 0;
-            if (empty || self->inline_) {
+            if (empty || !reply->inline_data.empty()) {
               done(self);
             } else {
               WaitForClosedEnd(self, self->core_->Deadline(), std::move(done));
