@@ -171,6 +171,10 @@ void NamenodeLink::StartFullReport() {
   report_wanted_ = false;
   auto report = std::make_shared<FullReport>();
   report->replicas = owner_.ListReplicas();
+  // Reports do not say it; this follows when the report is complete.
+  for (const ReplicaInfo& replica : report->replicas) {
+    if (replica.corrupt) changes_[replica.block.value] = Pending{Change::kCorrupt, replica};
+  }
   report->id = static_cast<int64_t>(random_.Next() >> 1);
   report->round = round_;
   SendPage(std::move(report));

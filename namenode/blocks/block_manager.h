@@ -180,6 +180,7 @@ class BlockManager {
   void JudgeAndKeep(Datanode& node, const ReportedReplica& replica);
   void FinishFullReport(Datanode& node);
   void MarkCorrupt(BlockId block, NodeIndex node);
+  void ForgetCorrupt(NodeIndex node);
   void Alarm(const Datanode& node, const ReportedReplica& replica);
 
   // block_repair.cc

@@ -27,12 +27,31 @@ void BlockManager::RemoveReplica(BlockId block, NodeIndex node) {
   if (!corrupt_.empty()) corrupt_.erase({block, node});
 }
 
+/// With a new process the disk may be well again (a cable, a power cycle); what is still bad the datanode tells again
+/// after its full report, and whoever reads it finds out.
+void BlockManager::ForgetCorrupt(NodeIndex node) {
+  std::vector<BlockId> blocks;
+  for (const auto& [block, index] : corrupt_) {
+    if (index == node) blocks.push_back(block);
+  }
+  for (BlockId block : blocks) {
+    BlockReplica replica;
+    if (map_.Find(block, node, &replica)) {
+      replica.corrupt = false;
+      SetReplica(block, replica);
+    }
+    corrupt_.erase({block, node});
+    if (term_ != 0) changed_.insert(block);
+  }
+}
+
 Status BlockManager::Register(Registration r) {
   if (!r.datanode.valid()) return Status(Code::kInvalidArgument, "a datanode without an id");
   Datanode* node = registry_.Register(r.datanode, Now());
   if (node == nullptr) return Status(Code::kOverloaded, "too many datanodes");
   // It is back before it was forgotten: what it has, its report will say.
   purges_.erase(node->index);
+  ForgetCorrupt(node->index);
   node->tcp_address = std::move(r.tcp_address);
   node->unix_address = std::move(r.unix_address);
   node->host_id = std::move(r.host_id);

@@ -201,6 +201,28 @@ TEST(BlockManager, ACorruptReplicaIsReplacedAndTheLastOneKept) {
   EXPECT_EQ(w.blocks->stats().missing, 1u);
 }
 
+// A read error of the only replica, and a datanode that comes back with a disk that can be read: without this the block
+// would stay short of replicas for ever.
+TEST(BlockManager, ADatanodeThatComesBackIsAskedAnewWhatIsCorrupt) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  OpenBlockResult b = w.Closed("f", {A});
+  w.In([&] {
+    EXPECT_TRUE(w.blocks
+                    ->IncrementalReport(A, {}, {},
+                                        std::vector<ReportedReplica>{
+                                            {A, b.block, b.stamp, 1000, ReplicaState::kFinalized}})
+                    .ok());
+  });
+  w.Run(5 * kSecond);
+  EXPECT_EQ(w.blocks->stats().corrupt_replicas, 1u);
+  EXPECT_TRUE(w.copies.empty());
+  w.Join(A);
+  w.Run(5 * kSecond);
+  EXPECT_EQ(w.blocks->stats().corrupt_replicas, 0u);
+  EXPECT_EQ(w.Readable(b.block), (std::vector<DatanodeId>{A, B, C}));
+}
+
 TEST(BlockManager, AnExpiredWritersBlockIsRecovered) {
   World w;
   for (DatanodeId id : {A, B, C}) w.Join(id);
