@@ -21,6 +21,7 @@ BlockManagerOptions BlockManagerOptionsOf(const NamenodeOptions& o) {
   BlockManagerOptions out;
   out.stale_after_ns = o.blocks.stale_after_ns;
   out.dead_after_ns = o.blocks.dead_after_ns;
+  out.recovery.patience_ns = o.blocks.recovery_patience_ns;
   out.deletion_delay_ns = o.blocks.deletion_delay_ns;
   out.replication_streams_per_node = o.blocks.replication_streams_per_node;
   return out;

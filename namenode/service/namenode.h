@@ -35,6 +35,8 @@ struct BlockOptions {
   int64_t dead_after_ns = 60 * kSecond;
   int64_t deletion_delay_ns = 3600 * kSecond;
   int replication_streams_per_node = 2;
+  /// How long block recovery waits for a silent member while another has answered.
+  int64_t recovery_patience_ns = 5 * kSecond;
 };
 
 struct NamenodeOptions {

@@ -143,13 +143,13 @@ void Host::Fall(FallMode mode, bool silent) {
   cluster_.scheduler().After(0, [this] { DestroyProcess(); });
 }
 
-void Host::ArmSyncCrash(uint64_t n, FallMode mode, std::function<void()> fell) {
+void Host::ArmSyncCrash(uint64_t n, FallMode mode, bool silent, std::function<void()> fell) {
   auto left = std::make_shared<uint64_t>(n);
-  env_.SetSyncHook([this, left, mode, fell = std::move(fell)](const std::string&) {
+  env_.SetSyncHook([this, left, mode, silent, fell = std::move(fell)](const std::string&) {
     if (!up_ || --*left > 0) return;
     auto told = fell;  // the hook is taken down by Fall
     ++cluster_.stats().sync_crashes;
-    Fall(mode, cluster_.random().OneIn(2));
+    Fall(mode, silent);
     told();
   });
 }
@@ -187,6 +187,7 @@ NamenodeHost::NamenodeHost(Cluster& cluster, uint64_t number)
   options_.blocks.stale_after_ns = 2 * kSecond;
   options_.blocks.dead_after_ns = 6 * kSecond;
   options_.blocks.deletion_delay_ns = 3 * kSecond;
+  options_.blocks.recovery_patience_ns = 2 * kSecond;
   options_.session_expiry_ns = o.session_expiry_ns;
   options_.leadership_wait_ns = kSecond;
 }
@@ -260,10 +261,34 @@ Status DatanodeHost::StartProcess() {
   dn::DatanodeDeps deps{env_, node_.clock(), network_, network_, cluster_.random().Next()};
   DFS_ASSIGN_OR_RETURN(datanode_, dn::Datanode::Open(options, deps));
   datanode_->on_fatal = [this](const Status& why) {
-    if (up()) cluster_.Fail(fmt::format("{} stopped: {}", name(), why.ToString()));
+    if (!up()) return;
+    if (disk_failed_) return PowerCycle();
+    cluster_.Fail(fmt::format("{} stopped: {}", name(), why.ToString()));
   };
   datanode_->Start();
   return Status::Ok();
+}
+
+void DatanodeHost::FailDisk(FaultEnv::Fault fault, int64_t for_ns) {
+  disk_failed_ = disk_ever_failed_ = true;
+  env_.AddFault(std::move(fault));
+  cluster_.scheduler().After(for_ns, [this] { PowerCycle(); });
+}
+
+void DatanodeHost::FillDisk(int64_t for_ns) {
+  disk_ever_failed_ = true;
+  env_.SetCapacity(64u << 10);
+  cluster_.scheduler().After(for_ns, [this] { env_.SetCapacity(uint64_t{1} << 40); });
+}
+
+void DatanodeHost::PowerCycle() {
+  if (!disk_failed_) return;
+  disk_failed_ = false;
+  Fall(FallMode::kPowerDropAll, false);
+  env_.ClearFaults();
+  cluster_.scheduler().After(cluster_.random().Between(100 * kMillisecond, kSecond), [this] {
+    if (!up()) Start();
+  });
 }
 
 void DatanodeHost::DestroyProcess() {

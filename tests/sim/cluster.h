@@ -74,7 +74,7 @@ class Host {
   /// May be called from the process's own code (at a sync). silent: peers learn of it only after a while.
   void Fall(FallMode mode, bool silent);
   /// The machine falls at its n-th sync from now.
-  void ArmSyncCrash(uint64_t n, FallMode mode, std::function<void()> fell);
+  void ArmSyncCrash(uint64_t n, FallMode mode, bool silent, std::function<void()> fell);
   /// Falls so far that lost memory that was not synced, or that a process had.
   uint64_t falls() const { return falls_; }
 
@@ -115,13 +115,22 @@ class DatanodeHost final : public Host {
   DatanodeHost(Cluster& cluster, uint64_t number);
   ~DatanodeHost() override;
   dn::Datanode* datanode() { return datanode_.get(); }
+  /// A disk fails or is full for some time; a failed one is mended by a power cycle, with which ends what
+  /// the kernel still had of writes that failed.
+  void FailDisk(FaultEnv::Fault fault, int64_t for_ns);
+  void FillDisk(int64_t for_ns);
+  bool disk_ever_failed() const { return disk_ever_failed_; }
 
  private:
   Status StartProcess() override;
   void DestroyProcess() override;
   void Harvest() override;
 
+  void PowerCycle();
+
   const uint64_t number_;
+  bool disk_failed_ = false;
+  bool disk_ever_failed_ = false;
   std::unique_ptr<dn::Datanode> datanode_;
 };
 

@@ -1,5 +1,5 @@
 // dfs-sim: runs the cluster simulation over a range of seeds.
-//   dfs-sim --seeds A..B [--defect NAME] [--until-failure] [--expect-failure] [--safety-only] [--verbose] [--log]
+//   dfs-sim --seeds A..B [--defect NAME] [--focus FAULT] [--until-failure] [--expect-failure] [--safety-only] [--verbose] [--log]
 // Exit code 0: every seed went well (with --expect-failure: one failed); 1: otherwise; 2: wrong usage.
 #include <fmt/core.h>
 
@@ -24,6 +24,7 @@ struct Flags {
   uint64_t first = 1;
   uint64_t last = 100;
   std::string defect;
+  std::string focus;
   bool verbose = false;
   bool until_failure = false;
   bool expect_failure = false;  // and stop at the first one
@@ -49,6 +50,8 @@ bool Parse(int argc, char** argv, Flags* flags) {
         return false;
     } else if (arg == "--defect") {
       flags->defect = value();
+    } else if (arg == "--focus") {
+      flags->focus = value();
     } else if (arg == "--verbose") {
       flags->verbose = true;
     } else if (arg == "--log") {
@@ -124,7 +127,8 @@ int Main(int argc, char** argv) {
   Flags flags;
   if (!Parse(argc, argv, &flags)) {
     fmt::print(stderr,
-               "usage: dfs-sim --seeds A..B [--defect NAME] [--until-failure] [--expect-failure] "
+               "usage: dfs-sim --seeds A..B [--defect NAME] [--focus FAULT] [--until-failure] "
+               "[--expect-failure] "
                "[--safety-only] "
                "[--verbose] [--log]\n");
     return 2;
@@ -135,6 +139,7 @@ int Main(int argc, char** argv) {
   if (!flags.log && !flags.verbose && std::freopen("/dev/null", "w", stderr) == nullptr) return 2;
   SimulationOptions options;
   options.verbose = flags.verbose;
+  options.focus = flags.focus;
   SimStats total;
   uint64_t failures = 0;
   uint64_t stuck = 0;
@@ -157,7 +162,9 @@ int Main(int argc, char** argv) {
     }
     ++failures;
     fmt::print("FAILED seed {}: {}\n  again: dfs-sim --seeds {}..{}{} --verbose\n", seed,
-               result.failure, seed, seed, flags.defect.empty() ? "" : " --defect " + flags.defect);
+               result.failure, seed, seed,
+               (flags.focus.empty() ? "" : " --focus " + flags.focus) +
+                   (flags.defect.empty() ? "" : " --defect " + flags.defect));
     std::fflush(stdout);
     if (flags.until_failure) break;
   }

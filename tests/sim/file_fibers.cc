@@ -117,8 +117,10 @@ class WriteFiber final : public Fiber {
       Open();
       return;
     }
-    const uint64_t dice = random().Uniform(20);
-    if (dice < 7) {
+    const uint64_t dice = random().Uniform(21);
+    if (dice == 20) {
+      Truncate();
+    } else if (dice < 7) {
       Append();
     } else if (dice < 11) {
       Overwrite();
@@ -169,6 +171,7 @@ class WriteFiber final : public Fiber {
       case Code::kMissingBlock:
       case Code::kIoError:
       case Code::kStaleIncarnation:
+      case Code::kNoSpace:
         return true;
       default:
         return false;
@@ -250,6 +253,29 @@ class WriteFiber final : public Fiber {
     }
     const uint64_t offset = random().Uniform(units) * FileModel::kUnit;
     Write(offset, AnySize());
+  }
+
+  void Truncate() {
+    const uint64_t units = writer_->size() / FileModel::kUnit;
+    const uint64_t to = FileModel::kUnit * (random().OneIn(3) ? units + random().Uniform(100)
+                                                              : random().Uniform(units + 1));
+    if (to > kMaxFileBytes) {
+      Overwrite();
+      return;
+    }
+    const uint32_t number = file_->model.BeginTruncate(to);
+    Doing(fmt::format("truncate {} to {} as {}", file_->path, to, number));
+    writer_->Truncate(to,
+                      [this, self = shared_from_this(), w = writer_, number](const Status& status) {
+                        if (w != writer_) return;
+                        Note(status);
+                        if (!status.ok()) {
+                          Drop(status);
+                          return;
+                        }
+                        file_->model.TruncateDone(number);
+                        Next();
+                      });
   }
 
   void Flush() {

@@ -22,12 +22,12 @@ uint64_t Mix(uint64_t x) {
 }  // namespace
 
 // 8 words: file and unit, write, six that follow from them. Zeros are write 0.
-std::string FileModel::UnitBytes(uint64_t unit, uint32_t write) const {
+std::string FileModel::UnitBytes(uint64_t unit, const Version& version) const {
   std::string bytes(kUnit, '\0');
-  if (write == 0) return bytes;
+  if (Absent(version)) return bytes;
   uint64_t words[kUnit / 8];
   words[0] = id_ << 32 | unit;
-  words[1] = write;
+  words[1] = version.write;
   for (size_t i = 2; i < kUnit / 8; ++i) words[i] = Mix(words[0] * 31 + words[1] * 1'000'003 + i);
   std::memcpy(bytes.data(), words, kUnit);
   return bytes;
@@ -46,10 +46,48 @@ std::string FileModel::BeginWrite(uint64_t offset, uint64_t size) {
       units_.back().versions.push_back({0});
     }
     units_[unit].versions.push_back({write});
-    bytes += UnitBytes(unit, write);
+    bytes += UnitBytes(unit, {write});
   }
   live_units_ = std::max(live_units_, (offset + size) / kUnit);
+  // The close of a later block tells the file's size, and with it those before.
+  if (slot_bytes_ > 0) {
+    const uint64_t last_slot = (live_units_ * kUnit - 1) / slot_bytes_;
+    told_units_ = std::max(told_units_, last_slot * slot_bytes_ / kUnit);
+  }
   return bytes;
+}
+
+uint32_t FileModel::BeginTruncate(uint64_t size) {
+  DFS_CHECK(size % kUnit == 0);
+  const uint32_t number = next_write_++;
+  const uint64_t units = size / kUnit;
+  ++clock_;
+  while (units_.size() < units) {
+    units_.emplace_back();
+    units_.back().versions.push_back({0});
+  }
+  for (uint64_t i = std::min(units, live_units_); i < units_.size(); ++i) {
+    units_[i].versions.push_back({number, UINT64_MAX, /*absent=*/true});
+    units_[i].flushed_write = 0;
+  }
+  synced_units_ = std::min(synced_units_, units);
+  flushed_units_ = std::min(flushed_units_, units);
+  for (auto& [since, visible] : visible_sizes_) visible = std::min(visible, units);
+  live_units_ = units;
+  told_units_ = std::max(told_units_, units);
+  return number;
+}
+
+void FileModel::TruncateDone(uint32_t number) {
+  ++clock_;
+  for (Unit& unit : units_) {
+    const bool cut = std::any_of(unit.versions.begin(), unit.versions.end(),
+                                 [&](const Version& v) { return v.write == number; });
+    if (!cut) continue;
+    for (Version& v : unit.versions) {
+      if (v.write < number) v.gone_at = std::min(v.gone_at, clock_);
+    }
+  }
 }
 
 std::string FileModel::OpenedAt(uint64_t size, uint64_t loss_epoch) {
@@ -63,6 +101,7 @@ std::string FileModel::OpenedAt(uint64_t size, uint64_t loss_epoch) {
                        max_size());
   }
   live_units_ = (size + kUnit - 1) / kUnit;
+  told_units_ = std::max(told_units_, live_units_);
   for (uint64_t i = live_units_; i < units_.size(); ++i) {
     for (Version& v : units_[i].versions) v.gone_at = std::min(v.gone_at, clock_);
     units_[i].versions.push_back({0});
@@ -80,15 +119,22 @@ void FileModel::SyncDone(uint64_t after, uint64_t up_to, bool length_committed) 
     while (keep > 0 && (versions[keep - 1].write > up_to || versions[keep - 1].write <= after))
       --keep;
     if (keep == 0) continue;
-    synced_units_ = std::max(synced_units_, i + 1);
-    for (size_t k = 0; k + 1 < keep; ++k)
-      versions[k].gone_at = std::min(versions[k].gone_at, clock_);
+    if (!Absent(versions[keep - 1])) synced_units_ = std::max(synced_units_, i + 1);
+    for (size_t k = 0; k + 1 < keep; ++k) {
+      if (Absent(versions[k]) && !length_committed && i < told_units_) {
+        versions[k].until_closed = true;
+      } else {
+        versions[k].gone_at = std::min(versions[k].gone_at, clock_);
+      }
+    }
     // Readers that began long ago are the only ones that care for these.
     if (versions.size() > 16) {
       std::erase_if(versions, [&](const Version& v) { return v.gone_at + 1000 < clock_; });
     }
   }
-  if (length_committed) visible_sizes_.emplace_back(clock_, synced_units_);
+  if (!length_committed) return;
+  visible_sizes_.emplace_back(clock_, synced_units_);
+  told_units_ = std::max(told_units_, live_units_);
 }
 
 void FileModel::FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch) {
@@ -97,17 +143,21 @@ void FileModel::FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch) {
   for (uint64_t i = 0; i < units_.size(); ++i) {
     Unit& unit = units_[i];
     uint32_t newest = 0;
+    bool absent = false;
     for (const Version& v : unit.versions) {
-      if (v.write > after && v.write <= up_to) newest = std::max(newest, v.write);
+      if (v.write <= after || v.write > up_to || v.write < newest) continue;
+      newest = v.write;
+      absent = v.absent;
     }
     if (newest == 0) continue;
-    last = i + 1;
+    if (!absent) last = i + 1;
     if (newest == unit.flushed_write && unit.flushed_epoch == loss_epoch) continue;
     unit.flushed_write = newest;
     unit.flushed_epoch = loss_epoch;
     unit.flushed_at = clock_;
   }
   if (last == 0) return;
+  told_units_ = std::max(told_units_, live_units_);
   if (synced_units_ <= last) visible_sizes_.emplace_back(clock_, synced_units_);
   flushed_units_ = flushed_epoch_ == loss_epoch ? std::max(flushed_units_, last) : last;
   flushed_epoch_ = loss_epoch;
@@ -117,7 +167,9 @@ void FileModel::FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch) {
 bool FileModel::MustExist(uint64_t offset, uint64_t size) const {
   for (uint64_t i = offset / kUnit; i < units_.size() && i * kUnit < offset + size; ++i) {
     bool may_be_absent = false;
-    for (const Version& v : units_[i].versions) may_be_absent |= v.write == 0 && v.gone_at > clock_;
+    for (const Version& v : units_[i].versions) {
+      may_be_absent |= Absent(v) && v.gone_at > clock_ && !v.until_closed;
+    }
     if (!may_be_absent) return true;
   }
   return false;
@@ -154,9 +206,9 @@ std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end
     std::string allowed;
     bool fits = false;
     for (const Version& v : model.versions) {
-      if (v.gone_at <= since) continue;
+      if (v.gone_at <= since || (settled && v.until_closed)) continue;
       if (flushed_holds && v.write < model.flushed_write) continue;
-      const std::string expected = UnitBytes(unit, v.write);
+      const std::string expected = UnitBytes(unit, v);
       if (std::string_view(expected).substr(0, got.size()) == got) {
         fits = true;
         break;

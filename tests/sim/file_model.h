@@ -18,7 +18,8 @@ class FileModel {
  public:
   static constexpr uint64_t kUnit = 64;
 
-  explicit FileModel(uint64_t id) : id_(id) {}
+  /// slot_bytes: the file's block size; 0: it is one block.
+  explicit FileModel(uint64_t id, uint64_t slot_bytes = 0) : id_(id), slot_bytes_(slot_bytes) {}
 
   uint64_t id() const { return id_; }
   /// Grows with every event of the model; reads remember it.
@@ -27,11 +28,17 @@ class FileModel {
   /// A write of whole units begins: from now on it may be seen. Returns its bytes. Appends and overwrites;
   /// a gap up to offset may not be left.
   std::string BeginWrite(uint64_t offset, uint64_t size);
+  /// A truncation begins: from now on what lies beyond size may be gone, and what the file grows by is zeros. Returns its
+  /// number, which is in the order of the writes.
+  uint32_t BeginTruncate(uint64_t size);
+  /// It was acknowledged: what it cut off is never seen again. It promises nothing else.
+  void TruncateDone(uint32_t number);
   /// Writes that were acknowledged to the caller so far, to be given to SyncDone or FlushDone later.
   uint64_t last_write() const { return next_write_ - 1; }
   /// A handle whose writes are those after `after` learned that they are durable up to `up_to`: where it wrote,
   /// nothing older may be seen any more. What earlier handles left open stays open. A sync alone does not tell
-  /// other readers the new length (design, section 6); a close does.
+  /// other readers the new length (design, section 6); a close does. So a hole in the file beyond the end of a block is
+  /// zeros to them until then, whatever was written and synced there.
   void SyncDone(uint64_t after, uint64_t up_to, bool length_committed);
   /// The same in memory; loss_epoch is the number of times datanodes lost memory so far.
   void FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch);
@@ -58,22 +65,28 @@ class FileModel {
   struct Version {
     uint32_t write;
     uint64_t gone_at = UINT64_MAX;  // from then on it may not be seen
+    bool absent = false;            // cut off by a truncation, or added by one: not there, or zeros
+    bool until_closed =
+        false;  // seen by readers only as long as the writer has not told the length
   };
   struct Unit {
-    std::vector<Version> versions;  // oldest first; write 0: zeros or not there
+    std::vector<Version> versions;  // oldest first; write 0: not there, or zeros
     uint32_t flushed_write = 0;     // at least this one, while nothing was lost
     uint64_t flushed_epoch = 0;
     uint64_t flushed_at = 0;
   };
 
-  std::string UnitBytes(uint64_t unit, uint32_t write) const;
+  static bool Absent(const Version& v) { return v.write == 0 || v.absent; }
+  std::string UnitBytes(uint64_t unit, const Version& version) const;
   uint64_t LeastSize(uint64_t since, uint64_t loss_epoch) const;
 
   const uint64_t id_;
+  const uint64_t slot_bytes_;
   uint64_t clock_ = 1;
   uint32_t next_write_ = 1;
   std::vector<Unit> units_;
   uint64_t live_units_ = 0;
+  uint64_t told_units_ = 0;  // other readers may see a file of this size
   uint64_t synced_units_ = 0;
   std::vector<std::pair<uint64_t, uint64_t>>
       visible_sizes_;  // synced and committed: (since when, units)

@@ -113,8 +113,14 @@ class TreeFiber final : public Fiber {
       Mkdir("", /*parents=*/true);
       return;
     }
-    const uint64_t dice = random().Uniform(12);
-    if (tree_.entries.size() < 4 || dice < 2) {
+    const uint64_t dice = random().Uniform(16);
+    if (dice >= 12 && tree_.entries.empty()) {
+      Create(FreshName());
+    } else if (dice >= 14) {
+      Link(AnyFile(), FreshName());
+    } else if (dice >= 12) {
+      Xattr(AnyEntry());
+    } else if (tree_.entries.size() < 4 || dice < 2) {
       Create(FreshName());
     } else if (dice < 4) {
       Mkdir(FreshName(), false);
@@ -151,6 +157,14 @@ class TreeFiber final : public Fiber {
     auto it = tree_.entries.begin();
     std::advance(it, static_cast<long>(random().Uniform(tree_.entries.size())));
     return it->first;
+  }
+  /// "" when there is none.
+  std::string AnyFile() {
+    std::vector<std::string> files;
+    for (const auto& [path, entry] : tree_.entries) {
+      if (!entry.is_dir) files.push_back(path);
+    }
+    return files.empty() ? "" : files[random().Uniform(files.size())];
   }
   bool HasChildren(const std::string& path) const {
     auto it = tree_.entries.lower_bound(path + "/");
@@ -326,6 +340,72 @@ class TreeFiber final : public Fiber {
                                }
                                if (!OutcomeUnknown(reply.status())) Next();
                              });
+  }
+
+  void Link(const std::string& existing, const std::string& path) {
+    if (existing.empty()) {
+      Create(path);
+      return;
+    }
+    Doing("link " + Full(existing) + " " + Full(path));
+    touched_ = {path};
+    idl::LinkRequest request;
+    request.existing = PathRef(Full(existing));
+    request.ref = PathRef(Full(path));
+    core_->FillCaller(&request.caller);
+    const uint64_t inode = tree_.entries.at(existing).inode;
+    client::Change<idl::kLink>(
+        *core_, request, 0, core_->Deadline(),
+        [this, self = shared_from_this(), path, inode](Result<idl::AttrReply> reply) {
+          if (Ended(reply.status(), Code::kOk)) tree_.entries[path] = {false, inode};
+          if (!OutcomeUnknown(reply.status())) Next();
+        });
+  }
+
+  // Attributes belong to the inode, whatever its names are.
+  void Xattr(const std::string& path) {
+    const uint64_t inode = tree_.entries.at(path).inode;
+    if (tree_.xattrs.contains(inode) && random().OneIn(2)) {
+      GetXattr(path, inode);
+      return;
+    }
+    idl::SetXattrRequest request;
+    request.ref = PathRef(Full(path));
+    request.name = "user.sim";
+    request.value = "v" + std::to_string(tree_.next_name++);
+    Doing("setxattr " + Full(path) + " " + request.value);
+    core_->FillCaller(&request.caller);
+    if (!tree_.xattrs.contains(inode)) tree_.xattrs[inode].insert("");
+    tree_.xattrs[inode].insert(request.value);
+    client::Change<idl::kSetXattr>(
+        *core_, request, 0, core_->Deadline(),
+        [this, self = shared_from_this(), inode, value = request.value](Result<idl::Empty> reply) {
+          if (Ended(reply.status(), Code::kOk)) tree_.xattrs[inode] = {value};
+          if (!OutcomeUnknown(reply.status())) Next();
+        });
+  }
+
+  void GetXattr(const std::string& path, uint64_t inode) {
+    Doing("getxattr " + Full(path));
+    idl::GetXattrRequest request;
+    request.ref = PathRef(Full(path));
+    request.name = "user.sim";
+    core_->FillCaller(&request.caller);
+    client::Read<idl::kGetXattr>(
+        *core_, request, core_->Deadline(),
+        [this, self = shared_from_this(), inode](Result<idl::GetXattrReply> reply) {
+          const std::set<std::string>& allowed = tree_.xattrs[inode];
+          const bool none = !reply && reply.error().Is(Code::kNoAttribute);
+          if (none && allowed.contains("")) {
+            Note(reply.status());
+            Next();
+            return;
+          }
+          if (Ended(reply.status(), Code::kOk) && !allowed.contains(reply->value)) {
+            Fail(doing() + " shows '" + reply->value + "'");
+          }
+          if (!OutcomeUnknown(reply.status())) Next();
+        });
   }
 
   TreeModel& tree_;

@@ -6,11 +6,41 @@
 
 namespace dfs::sim {
 
+bool NemesisOptions::Focus(std::string_view action) {
+  const std::pair<std::string_view, uint64_t NemesisOptions::*> names[] = {
+      {"crash_one", &NemesisOptions::crash_one},
+      {"crash_group", &NemesisOptions::crash_group},
+      {"crash_at_sync", &NemesisOptions::crash_at_sync},
+      {"partition", &NemesisOptions::partition},
+      {"one_way", &NemesisOptions::one_way},
+      {"isolate_leader", &NemesisOptions::isolate_leader},
+      {"pause", &NemesisOptions::pause},
+      {"break_connections", &NemesisOptions::break_connections},
+      {"client_death", &NemesisOptions::client_death},
+      {"message_faults", &NemesisOptions::message_faults},
+      {"cut_chain", &NemesisOptions::cut_chain},
+      {"forgotten_vote", &NemesisOptions::forgotten_vote},
+      {"lost_ack", &NemesisOptions::lost_ack},
+      {"disk_fault", &NemesisOptions::disk_fault},
+  };
+  for (const auto& [name, weight] : names) {
+    if (name != action) continue;
+    this->*weight = 200;
+    return true;
+  }
+  return false;
+}
+
 Nemesis::Nemesis(Cluster& cluster, NemesisOptions options) : cluster_(cluster), options_(options) {}
 
 void Nemesis::Start() {
   running_ = true;
   ScheduleNext();
+  if (options_.long_silence) {
+    cluster_.scheduler().After(cluster_.random().Between(0, 4 * kSecond), [this] {
+      if (running_) LongSilence();
+    });
+  }
 }
 
 void Nemesis::Stop() {
@@ -51,6 +81,9 @@ void Nemesis::Act() {
       {options_.client_death, &Nemesis::ClientDeath},
       {options_.message_faults, &Nemesis::MessageFaults},
       {options_.cut_chain, &Nemesis::CutChain},
+      {options_.forgotten_vote, &Nemesis::ForgottenVote},
+      {options_.lost_ack, &Nemesis::LostAck},
+      {options_.disk_fault, &Nemesis::DiskFault},
   };
   uint64_t sum = 0;
   for (const auto& [weight, action] : actions) sum += weight;
@@ -123,7 +156,7 @@ void Nemesis::ArmSyncCrash() {
   Host& host = PickServer();
   if (!host.up()) return;
   const FallMode mode = cluster_.random().OneIn(3) ? FallMode::kPowerDropAll : FallMode::kPowerTear;
-  host.ArmSyncCrash(1 + cluster_.random().Uniform(12), mode,
+  host.ArmSyncCrash(1 + cluster_.random().Uniform(12), mode, cluster_.random().OneIn(2),
                     [this, &host] { Fell(&host, DownTime()); });
 }
 
@@ -249,6 +282,102 @@ void Nemesis::CutChain() {
   if (cluster_.random().OneIn(2)) {
     cluster_.net().Cut(to.node(), from.node());
     HealLater(to.node(), from.node(), heal_ns);
+  }
+}
+
+bool Nemesis::FindGroup(Host** leader, std::vector<Host*>* others) {
+  nn::Namenode* leading = cluster_.Leader();
+  for (auto& host : cluster_.namenodes()) {
+    if (!host->up()) return false;
+    if (host->namenode() == leading) {
+      *leader = host.get();
+    } else {
+      others->push_back(host.get());
+    }
+  }
+  return leading != nullptr;
+}
+
+void Nemesis::CutFor(Host& a, Host& b, int64_t ns) {
+  cluster_.net().CutBoth(a.node(), b.node());
+  HealLater(a.node(), b.node(), ns);
+  HealLater(b.node(), a.node(), ns);
+}
+
+// Without the leader one of the others becomes a candidate and the other votes for it. That one falls before its vote
+// is on disk, comes back, and hears of the old leader only.
+void Nemesis::ForgottenVote() {
+  Host* leader = nullptr;
+  std::vector<Host*> others;
+  if (!FindGroup(&leader, &others)) return;
+  ++cluster_.stats().partitions;
+  Host* voter = others[cluster_.random().Uniform(others.size())];
+  const int64_t ns = cluster_.random().Between(5 * kSecond, 7 * kSecond);
+  cluster_.Trace(leader->name() + " is cut off, " + voter->name() + " falls as it votes");
+  for (Host* other : others) CutFor(*leader, *other, ns);
+  voter->ArmSyncCrash(1, FallMode::kPowerDropAll, true, [this, leader, voter, others] {
+    for (Host* other : others) {
+      if (other != voter) CutFor(*voter, *other, 4 * kSecond);
+    }
+    cluster_.net().Heal(leader->node(), voter->node());
+    cluster_.net().Heal(voter->node(), leader->node());
+    Fell(voter, cluster_.random().Between(10 * kMillisecond, 300 * kMillisecond));
+  });
+}
+
+// The leader reaches one follower only, so that this one's word commits. It falls before what it acknowledged is on disk;
+// then it and the other one are left alone.
+void Nemesis::LostAck() {
+  Host* leader = nullptr;
+  std::vector<Host*> others;
+  if (!FindGroup(&leader, &others)) return;
+  ++cluster_.stats().partitions;
+  Host* follower = others[cluster_.random().Uniform(others.size())];
+  const int64_t ns = cluster_.random().Between(3 * kSecond, 6 * kSecond);
+  cluster_.Trace(follower->name() + " alone follows " + leader->name() +
+                 " and falls as it appends");
+  for (Host* other : others) {
+    if (other != follower) CutFor(*leader, *other, ns);
+  }
+  follower->ArmSyncCrash(
+      1 + cluster_.random().Uniform(4), FallMode::kPowerDropAll, true,
+      [this, leader, follower, ns] {
+        // What it had sent arrives before the cut.
+        cluster_.scheduler().After(
+            20 * kMillisecond, [this, leader, follower, ns] { CutFor(*leader, *follower, ns); });
+        Fell(follower, cluster_.random().Between(50 * kMillisecond, 300 * kMillisecond));
+      });
+}
+
+void Nemesis::DiskFault() {
+  DatanodeHost& host = Pick(cluster_.datanodes());
+  if (!host.up()) return;
+  Random& random = cluster_.random();
+  const int64_t ns = random.Between(500 * kMillisecond, 4 * kSecond);
+  if (random.OneIn(3)) {
+    cluster_.Trace(host.name() + ": no space");
+    host.FillDisk(ns);
+    return;
+  }
+  const FaultEnv::Op ops[] = {FaultEnv::Op::kSync, FaultEnv::Op::kWrite, FaultEnv::Op::kRead,
+                              FaultEnv::Op::kRename, FaultEnv::Op::kSyncDir};
+  FaultEnv::Fault fault;
+  fault.op = ops[random.Uniform(std::size(ops))];
+  fault.matches = [volume = random.OneIn(2) ? "/v0/" : "/v1/"](const std::string& path) {
+    return path.starts_with(volume);
+  };
+  fault.skip = random.Uniform(20);
+  cluster_.Trace(
+      fmt::format("{}: i/o error to come (operation {})", host.name(), static_cast<int>(fault.op)));
+  host.FailDisk(std::move(fault), ns);
+}
+
+void Nemesis::LongSilence() {
+  const int64_t ns = cluster_.random().Between(9'500, 11'500) * kMillisecond;
+  cluster_.Trace("no namenode reaches any datanode");
+  ClientDeath();
+  for (auto& namenode : cluster_.namenodes()) {
+    for (auto& datanode : cluster_.datanodes()) CutFor(*namenode, *datanode, ns);
   }
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "tests/sim/cluster.h"
@@ -22,6 +23,14 @@ struct NemesisOptions {
   uint64_t client_death = 3;
   uint64_t message_faults = 3;
   uint64_t cut_chain = 3;  // between two datanodes, or a client and a datanode
+  uint64_t forgotten_vote =
+      2;  // a voter loses its power as it votes, and the old leader is elected again
+  uint64_t lost_ack = 2;    // a follower loses its power as it appends, and elects another leader
+  uint64_t disk_fault = 3;  // a datanode's: i/o errors, or no space
+  /// Does this, one of the names above, nearly always. False: there is none of that name.
+  bool Focus(std::string_view action);
+  /// Once: a client dies, and no namenode reaches any datanode until after its session has ended.
+  bool long_silence = false;
 };
 
 class Nemesis {
@@ -47,6 +56,10 @@ class Nemesis {
   void ClientDeath();
   void MessageFaults();
   void CutChain();
+  void ForgottenVote();
+  void LostAck();
+  void DiskFault();
+  void LongSilence();
 
   void Fell(Host* host, int64_t down_ns);
   void HealLater(SimNode& from, SimNode& to, int64_t after_ns);
@@ -57,6 +70,9 @@ class Nemesis {
     return *hosts[cluster_.random().Uniform(hosts.size())];
   }
   Host& PickServer();
+  /// The leader and the others, if all namenodes are up.
+  bool FindGroup(Host** leader, std::vector<Host*>* others);
+  void CutFor(Host& a, Host& b, int64_t ns);
 
   Cluster& cluster_;
   const NemesisOptions options_;

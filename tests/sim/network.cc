@@ -506,9 +506,16 @@ void SimNet::NodeDown(SimNode& node, bool silent) {
     if (!link || link->broken) continue;
     for (int side : {0, 1}) {
       if (link->ends[side].node != &node) continue;
-      link->broken = true;
+      link->ends[side].stalled.clear();
+      const int64_t told_after_ns = silent ? BreakDelay() : Latency(0);
+      if (silent) {
+        // What it had sent is on its way still.
+        scheduler_.After(told_after_ns, [link] { link->broken = true; });
+      } else {
+        link->broken = true;
+      }
       FailEnd(link, 1 - side, Status(Code::kUnavailable, node.name() + ": connection reset"),
-              silent ? BreakDelay() : Latency(0));
+              told_after_ns);
     }
   }
 }

@@ -72,7 +72,8 @@ class SimNet {
   void Heal(SimNode& from, SimNode& to);
   void HealAll();
   bool IsCut(SimNode& from, SimNode& to) const;
-  /// After node.Crash(): its ends and listeners vanish. silent: its peers learn only after a while.
+  /// After node.Crash(): its ends and listeners vanish. silent: its peers learn only after a while, and what
+  /// it had sent still arrives.
   void NodeDown(SimNode& node, bool silent);
   /// Breaks every connection between the two (either may be null: any).
   void BreakConnections(SimNode* a, SimNode* b);

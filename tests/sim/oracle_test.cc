@@ -179,5 +179,48 @@ TEST(FileModel, AHandleVouchesOnlyForWhatItWrote) {
   EXPECT_NE(file.OpenedAt(320, 0), "");
 }
 
+TEST(FileModel, WhatATruncationCutOffNeverComesBack) {
+  FileModel model(1);
+  const std::string first = model.BeginWrite(0, 256);
+  model.SyncDone(0, model.last_write(), true);
+  const uint32_t cut = model.BeginTruncate(128);
+  // Under way: either.
+  EXPECT_EQ(model.Check(0, first, true, model.Now(), 0), "");
+  EXPECT_EQ(model.Check(0, first.substr(0, 128), true, model.Now(), 0), "");
+  const uint64_t before = model.Now();
+  model.TruncateDone(cut);
+  EXPECT_EQ(model.Check(0, first, true, before, 0), "") << "a read that began before";
+  EXPECT_EQ(model.Check(0, first.substr(0, 128), true, model.Now(), 0), "");
+  EXPECT_NE(model.Check(0, first, true, model.Now(), 0), "");
+  EXPECT_NE(model.Check(0, first.substr(0, 64), true, model.Now(), 0), "");
+  // The file grows again over the cut: zeros or the new bytes, never the old ones.
+  const std::string more = model.BeginWrite(128, 64);
+  model.SyncDone(0, model.last_write(), true);
+  EXPECT_EQ(model.Check(0, first.substr(0, 128) + more, true, model.Now(), 0), "");
+  EXPECT_NE(model.Check(0, first.substr(0, 192), true, model.Now(), 0), "");
+  EXPECT_EQ(model.Check(128, more + std::string(64, '\0'), true, model.Now(), 0), "");
+}
+
+TEST(FileModel, ATruncationThatGrowsAddsZeros) {
+  FileModel model(1);
+  const std::string first = model.BeginWrite(0, 64);
+  model.SyncDone(0, model.last_write(), true);
+  model.TruncateDone(model.BeginTruncate(192));
+  EXPECT_EQ(model.size(), 192u);
+  EXPECT_EQ(model.Check(0, first + std::string(128, '\0'), true, model.Now(), 0), "");
+  EXPECT_NE(model.Check(64, first, true, model.Now(), 0), "");
+  model.FlushDone(0, model.last_write(), 0);
+  EXPECT_EQ(model.Check(0, first, true, model.Now(), 0), "");
+  // Written and synced there: readers see it when the length is told, at the latest when all is closed.
+  const std::string more = model.BeginWrite(128, 64);
+  model.SyncDone(0, model.last_write(), false);
+  const std::string grown = first + std::string(64, '\0');
+  EXPECT_EQ(model.Check(0, grown + std::string(64, '\0'), true, model.Now(), 0), "");
+  EXPECT_EQ(model.Check(0, grown + more, true, model.Now(), 0), "");
+  EXPECT_NE(model.Check(0, grown + std::string(64, '\0'), true, model.Now(), 0, true), "");
+  model.SyncDone(0, model.last_write(), true);
+  EXPECT_NE(model.Check(0, grown + std::string(64, '\0'), true, model.Now(), 0), "");
+}
+
 }  // namespace
 }  // namespace dfs::sim

@@ -2,10 +2,13 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "common/base/check.h"
 #include "common/base/logging.h"
+#include "datanode/control/datanode.h"
+#include "datanode/store/block_store.h"
 #include "namenode/blocks/block_manager.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/reader.h"
@@ -35,18 +38,21 @@ ClusterOptions OptionsOf(uint64_t seed) {
   return options;
 }
 
-NemesisOptions NemesisOf(uint64_t seed) {
+NemesisOptions NemesisOf(uint64_t seed, const std::string& focus) {
   Random random(seed ^ 0xbad);
   NemesisOptions options;
   // Each seed has its own character: some kinds of fault are absent, others frequent.
   for (uint64_t* weight :
        {&options.crash_one, &options.crash_group, &options.crash_at_sync, &options.partition,
         &options.one_way, &options.isolate_leader, &options.pause, &options.break_connections,
-        &options.client_death, &options.message_faults, &options.cut_chain}) {
+        &options.client_death, &options.message_faults, &options.cut_chain, &options.forgotten_vote,
+        &options.lost_ack, &options.disk_fault}) {
     if (random.OneIn(4)) *weight = 0;
     if (random.OneIn(4)) *weight *= 3;
   }
   options.message_faults += 1;  // the sum is never 0
+  options.long_silence = random.OneIn(6);
+  if (!focus.empty()) DFS_CHECK(options.Focus(focus), "no such fault: {}", focus);
   options.mean_interval_ns = random.Between(500, 1500) * kMillisecond;
   return options;
 }
@@ -57,7 +63,7 @@ class Run {
       : options_(options),
         cluster_(seed, OptionsOf(seed)),
         workload_(cluster_),
-        nemesis_(cluster_, NemesisOf(seed)) {
+        nemesis_(cluster_, NemesisOf(seed, options.focus)) {
     cluster_.SetVerbose(options.verbose);
   }
 
@@ -73,6 +79,7 @@ class Run {
     workload_.Drain();
     Await("the clients' operations to end", [&] { return workload_.BusyFibers(); });
     Await("the cluster to be whole", [&] { return Unsettled(); });
+    if (cluster_.failed()) return;
     workload_.Verify();
     Await("the verification", [&] { return workload_.Verified() ? "" : "unfinished"; });
     if (!cluster_.failed()) CompareStates();
@@ -100,6 +107,20 @@ class Run {
     while (!cluster_.failed() && cluster_.scheduler().now_ns() < until) {
       cluster_.scheduler().RunFor(
           std::min<int64_t>(100 * kMillisecond, until - cluster_.scheduler().now_ns()));
+      CheckForRot();
+    }
+  }
+
+  // A crash tears bytes, and never makes a replica corrupt (docs/blocks.md); only a disk does.
+  void CheckForRot() {
+    for (auto& host : cluster_.datanodes()) {
+      if (!host->up() || host->datanode() == nullptr || host->disk_ever_failed()) continue;
+      for (const dn::ReplicaInfo& info : host->datanode()->store().List()) {
+        if (!info.corrupt) continue;
+        cluster_.Fail(
+            fmt::format("{} takes its replica of block {} for corrupt, and its disk is well",
+                        host->name(), info.block.value));
+      }
     }
   }
 
@@ -137,34 +158,45 @@ class Run {
     return UnsettledBlocks(*leader);
   }
 
-  // Every block that is not as it should be, with its replicas as the leader sees them. A block without any replica
-  // is not waited for: nobody can bring it back, and whether it may be lost is for the verification to say.
+  // Every block that is not as it should be, with its replicas as the leader sees them.
   static std::string UnsettledBlocks(nn::Namenode& leader) {
     std::string out;
     const Status status =
         leader.state().ForEachBlock({}, [&](BlockId id, const nn::BlockRecord& record) {
-          std::vector<nn::BlockReplica> replicas;
-          leader.blocks().map().Get(id, &replicas);
-          size_t good = 0;
-          std::string line;
-          for (const nn::BlockReplica& r : replicas) {
-            const bool fine =
-                r.stamp == record.stamp && r.state == nn::ReplicaState::kFinalized && !r.corrupt;
-            good += fine ? 1 : 0;
-            line += fmt::format(
-                " [{:x} state {} stamp {}{}]", leader.blocks().registry().At(r.node)->id.value,
-                static_cast<int>(r.state), r.stamp.value, r.corrupt ? " corrupt" : "");
-          }
-          const bool closed = record.state == nn::BlockState::kClosed;
-          // One that is open is waited for: its writer is gone, recovery closes it.
-          const bool lost = replicas.empty() && record.state != nn::BlockState::kOpen;
-          if (lost || (closed && good >= record.replication)) return true;
-          out += fmt::format("\n  block {} state {} stamp {} length {} wants {}:{}", id.value,
-                             static_cast<int>(record.state), record.stamp.value, record.length,
-                             record.replication, line);
+          out += UnsettledBlock(leader, id, record);
           return true;
         });
     return status.ok() ? out : out + status.ToString();
+  }
+
+  // A block that nobody can bring back is not waited for; whether it may be lost is for the verification to say. One that
+  // is open is waited for: its writer is gone, recovery closes it.
+  static std::string UnsettledBlock(nn::Namenode& leader, BlockId id,
+                                    const nn::BlockRecord& record) {
+    std::vector<nn::BlockReplica> replicas;
+    leader.blocks().map().Get(id, &replicas);
+    size_t good = 0;
+    bool of_member = false,
+         current = false;  // what an earlier stamp or a former member left is no replica
+    std::string line;
+    for (const nn::BlockReplica& r : replicas) {
+      const DatanodeId node = leader.blocks().registry().At(r.node)->id;
+      of_member |=
+          std::find(record.members.begin(), record.members.end(), node) != record.members.end();
+      current |= r.stamp == record.stamp;
+      const bool fine =
+          r.stamp == record.stamp && r.state == nn::ReplicaState::kFinalized && !r.corrupt;
+      good += fine ? 1 : 0;
+      line += fmt::format(" [{:x} state {} stamp {}{}]", node.value, static_cast<int>(r.state),
+                          r.stamp.value, r.corrupt ? " corrupt" : "");
+    }
+    if (record.state == nn::BlockState::kClosed && (good >= record.replication || !current)) {
+      return "";
+    }
+    if (record.state == nn::BlockState::kRecovering && !of_member) return "";
+    return fmt::format("\n  block {} state {} stamp {} length {} wants {}:{}", id.value,
+                       static_cast<int>(record.state), record.stamp.value, record.length,
+                       record.replication, line);
   }
 
   void CompareStates() {

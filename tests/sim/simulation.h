@@ -9,6 +9,7 @@
 namespace dfs::sim {
 
 struct SimulationOptions {
+  std::string focus;  // what the nemesis does nearly always; "": each seed has its own mix
   int64_t chaos_ns = 20 * kSecond;
   int64_t heal_limit_ns = 120 * kSecond;
   bool verbose = false;

@@ -43,9 +43,12 @@ void Fiber::Note(const Status& status) {
 
 Workload::Workload(Cluster& cluster) : cluster_(cluster) {
   for (size_t i = 0; i < kFiles; ++i) {
-    files_.push_back(std::make_unique<SharedFile>(i + 1));
+    files_.push_back(std::make_unique<SharedFile>(i + 1, cluster.options().block_size));
     files_.back()->path = "/file" + std::to_string(i + 1);
   }
+  contested_.resize(2);
+  contested_[0] = {"/contest1", 64, {}};    // inline
+  contested_[1] = {"/contest2", 3000, {}};  // a block
   for (size_t i = 0; i < kNames; ++i) names_["/name" + std::to_string(i + 1)];
   for (size_t i = 0; i < cluster.clients().size(); ++i) {
     trees_.push_back(std::make_unique<TreeModel>());
@@ -75,6 +78,8 @@ void Workload::OnClientStart(size_t client) {
   fibers.push_back(MakeTreeFiber(*this, host, *trees_[client]));
   fibers.push_back(MakeWriteFiber(*this, host));
   fibers.push_back(MakeReadFiber(*this, host));
+  fibers.push_back(MakeContestFiber(*this, host, /*verify=*/false));
+  fibers.push_back(MakeSessionFiber(*this, host));
   for (auto& fiber : fibers) fiber->Start();
 }
 
@@ -103,7 +108,8 @@ void Workload::Verify() {
   for (auto& tree : trees_) trees.push_back(tree.get());
   host.node().Run([&] {
     verifiers_.push_back(MakeVerifyFiber(*this, host, trees));
-    verifiers_.back()->Start();
+    verifiers_.push_back(MakeContestFiber(*this, host, /*verify=*/true));
+    for (auto& verifier : verifiers_) verifier->Start();
   });
 }
 

@@ -1,12 +1,14 @@
 // Workload: what the simulated clients do, and whether what they see is right.
 //
-// Each client's process runs four fibers, each one operation at a time:
+// Each client's process runs six fibers, each one operation at a time:
 //  * names: exclusive create, unlink and stat of a few names that all clients share; every name's history
 //    must be linearizable;
-//  * tree: mkdir, create, rename, unlink, rmdir and list in a directory of its own, against an exact model:
+//  * tree: mkdir, create, link, rename, unlink, rmdir, xattrs and list in a directory of its own, against an exact model:
 //    an operation that was applied twice, or never, shows at once;
-//  * writer: append, overwrite, flush, sync, close of files, one writer at a time, taken over from dead ones;
-//  * reader: reads of any file, checked against the writes that it may show.
+//  * writer: append, overwrite, truncate, flush, sync, close of files, one writer at a time, taken over from dead ones;
+//  * reader: reads of any file, checked against the writes that it may show;
+//  * contest: writes and reads of two small files that all clients write at once;
+//  * session: changes under a session that the clients take over from each other.
 #pragma once
 
 #include <cstdint>
@@ -31,17 +33,42 @@ struct TreeModel {
   std::string root;
   bool root_made = false;
   std::map<std::string, Entry> entries;  // by path below root
+  /// What user.sim of an inode may be; several while the fate of a change is unknown.
+  std::map<uint64_t, std::set<std::string>> xattrs;
   /// Names whose fate is unknown: an operation on them never returned. Never used again.
   std::set<std::string> unknown;
   uint64_t next_name = 1;
 };
 
 struct SharedFile {
-  explicit SharedFile(uint64_t id) : model(id) {}
+  SharedFile(uint64_t id, uint64_t block_size) : model(id, block_size) {}
   std::string path;
   FileModel model;
   bool exists = false;  // a create was acknowledged
   bool owned = false;   // some live fiber has it open
+};
+
+/// A small file that every client may write at any time: a register, which must be linearizable. Write n is the
+/// n-th in writes; it fills the file with its number.
+struct ContestedFile {
+  struct Write {
+    uint64_t invoked = 0;
+    uint64_t returned = UINT64_MAX;  // synced and closed
+  };
+  std::string path;
+  uint64_t size = 0;
+  std::vector<Write> writes;
+
+  /// "" or why a read that was invoked then may not show this write; 0: nothing.
+  std::string Check(uint64_t number, uint64_t invoked) const;
+};
+
+/// A session that any process may resume by its id and secret; whoever did it before is fenced from then on.
+struct ResumableSession {
+  int64_t id = 0;
+  std::string secret;
+  int64_t incarnation = 0;  // highest that was acknowledged
+  uint64_t next_name = 1;
 };
 
 class Fiber;
@@ -71,6 +98,8 @@ class Workload {
   uint64_t Tick() { return ++clock_; }
   std::vector<std::unique_ptr<SharedFile>>& files() { return files_; }
   std::map<std::string, NameHistory>& names() { return names_; }
+  std::vector<ContestedFile>& contested() { return contested_; }
+  ResumableSession& session() { return session_; }
 
  private:
   friend class Fiber;
@@ -82,6 +111,8 @@ class Workload {
   uint64_t clock_ = 0;
   std::vector<std::unique_ptr<SharedFile>> files_;
   std::map<std::string, NameHistory> names_;
+  std::vector<ContestedFile> contested_;
+  ResumableSession session_;
   std::vector<std::unique_ptr<TreeModel>> trees_;            // by client
   std::vector<std::vector<std::shared_ptr<Fiber>>> fibers_;  // by client
   std::vector<std::shared_ptr<Fiber>> verifiers_;
