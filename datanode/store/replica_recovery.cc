@@ -140,12 +140,14 @@ Status Replica::CutLocked(uint64_t length) {
     last_sum = ChunkSum(bytes);
   }
   if (length < pinned_->header.length) {
-    // The header lets go of the bytes before they go.
+    // The header lets go of the bytes before they go, and says that it is not final: until the sums have followed, a
+    // crash leaves a last chunk that only the header's sum fits (TailScan).
     SidecarHeader next = pinned_->header;
     next.length = length;
     next.last_chunk_sum = last_sum;
     next.tail_first = next.tail_count = 0;
-    DFS_RETURN_IF_ERROR(WriteAndSyncHeader(next, now_.on_disk));
+    now_.on_disk = false;
+    DFS_RETURN_IF_ERROR(WriteAndSyncHeader(next, false));
     now_.synced_length = length;
   }
   Status done = pinned_->data->Truncate(length);

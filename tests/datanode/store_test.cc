@@ -269,6 +269,40 @@ TEST_F(StoreTest, TruncatedFileIsReportedAtStart) {
   EXPECT_EQ(corrupt_[0].block, BlockId(5));
 }
 
+TEST_F(StoreTest, APowerCutWhileAReplicaIsCutLeavesWhatWasKept) {
+  for (uint64_t n = 1; n <= 8; n++) {
+    for (int round = 0; round < 20; round++) {
+      const auto mode = round == 0 ? FaultEnv::CrashMode::kDropUnsynced
+                                   : FaultEnv::CrashMode::kKeepRandom;
+      OpenStore();
+      const uint64_t block = 100 * n + static_cast<uint64_t>(round);
+      const std::string data = MakeFinalized(block, 10, 30'000);
+      uint64_t left = n;
+      env_.SetSyncHook([&](const std::string&) {
+        if (--left == 0) env_.Crash(random_, mode);
+      });
+      OpenForWriteRequest request;
+      request.old_stamp = request.cut_stamp = Stamp(10);
+      request.stamp = Stamp(12);
+      request.acked_length = request.cut_length = 17'000;
+      const bool opened = store_->OpenForWrite(BlockId(block), request).ok();
+      env_.SetSyncHook(nullptr);
+      store_.reset();
+      if (opened) env_.Crash(random_, mode);
+      OpenStore();
+      auto replica = store_->Find(BlockId(block));
+      ASSERT_TRUE(replica.ok());
+      auto all = ReadAll(*replica);
+      ASSERT_TRUE(all.ok()) << n << ": " << all.error().ToString();
+      ASSERT_GE(all->size(), 17'000u);
+      EXPECT_EQ(all->substr(0, 17'000), data.substr(0, 17'000));
+      EXPECT_TRUE(corrupt_.empty());
+      store_.reset();
+      env_.KillProcess();
+    }
+  }
+}
+
 TEST_F(StoreTest, CopyReplacesTheStaleReplica) {
   OpenStore();
   MakeFinalized(5, 10, 50'000);
