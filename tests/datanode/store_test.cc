@@ -272,8 +272,8 @@ TEST_F(StoreTest, TruncatedFileIsReportedAtStart) {
 TEST_F(StoreTest, APowerCutWhileAReplicaIsCutLeavesWhatWasKept) {
   for (uint64_t n = 1; n <= 8; n++) {
     for (int round = 0; round < 20; round++) {
-      const auto mode = round == 0 ? FaultEnv::CrashMode::kDropUnsynced
-                                   : FaultEnv::CrashMode::kKeepRandom;
+      const auto mode =
+          round == 0 ? FaultEnv::CrashMode::kDropUnsynced : FaultEnv::CrashMode::kKeepRandom;
       OpenStore();
       const uint64_t block = 100 * n + static_cast<uint64_t>(round);
       const std::string data = MakeFinalized(block, 10, 30'000);
