@@ -48,6 +48,7 @@ client::FileCreate CoreCreate(std::string_view path, const CreateOptions& option
   create.replication = options.replication;
   create.block_size = options.block_size;
   create.mtime_ns = options.mtime_ns;
+  create.expected_size = options.expected_size;
   return create;
 }
 
@@ -329,7 +330,7 @@ Status Writer::close() {
   how.mtime_ns = w.options.mtime_ns;
   const Status status = w.Remember(w.client->RunStatus(
       [f = w.file, how](client::StatusDone done) { f->Close(how, std::move(done)); }));
-  if (status.ok()) w.closed = true;
+  w.closed = true;
   return status;
 }
 
@@ -466,7 +467,7 @@ Status FileHandle::close() {
   Impl& h = *impl_;
   const Status status = h.client->RunStatus(
       [&h](client::StatusDone done) { h.file->Close(client::FileClose(), std::move(done)); });
-  if (status.ok()) h.closed = true;
+  h.closed = true;
   return status;
 }
 

@@ -146,6 +146,7 @@ Status Client::write_file(std::string_view path, std::string_view content,
     return status.ok() ? status : status.WithContext("write " + std::string(path));
   }
   options.exclusive |= !options.overwrite;
+  options.expected_size = content.size();
   DFS_ASSIGN_OR_RETURN(Writer writer, create(path, options));
   DFS_RETURN_IF_ERROR(writer.write(content));
   return writer.close();
@@ -182,6 +183,7 @@ Result<uint64_t> Client::write_file_atomically(std::string_view path, const Sour
   create.parents = options.parents;
   create.replication = options.replication;
   create.block_size = options.block_size;
+  create.expected_size = first.size();  // at least
   auto file = impl_->Run<FileWriter::Ptr>([&](client::Done<FileWriter::Ptr> done) {
     FileWriter::Create(impl_->core, create, 1, std::move(done));
   });

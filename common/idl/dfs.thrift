@@ -130,8 +130,29 @@ struct CreateRequest {
   11: bool open_for_write  // registers the session as having it open
   12: i64 mtime_ns         // 0: now
   13: bool parents         // make missing parent directories
+  14: bool open_first_block   // more than inline_limit follows: opens slot 0 for writing in the same commit
+  15: string client_host_id
 }
-struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data }
+struct ReplicaLocation {
+  1: i64 datanode
+  2: string tcp_address
+  3: string unix_address   // "unix:/..." usable on host_id only
+  4: string host_id        // machine id, to recognise the same host
+  5: string rack
+}
+struct WritableBlock {
+  1: i64 block
+  2: i64 old_stamp         // what members have on disk; 0 when new
+  3: i64 stamp             // what they take on
+  4: i64 slot
+  5: i64 length            // committed length
+  6: list<ReplicaLocation> members    // in chain order
+  7: binary token          // for writing
+  8: i64 cut_stamp         // a member whose replica has at most this stamp cuts it to cut_length before
+  9: i64 cut_length        // it takes on `stamp` (a truncation left garbage there); goes into open_write
+}
+// first_block: when one was opened (open_first_block, and the file was made or overwritten, and there are datanodes)
+struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data, 4: optional WritableBlock first_block }
 
 struct SymlinkRequest { 1: OpId op, 2: Ref ref, 3: binary target, 4: Caller caller }
 struct LinkRequest { 1: OpId op, 2: Ref existing, 3: Ref ref, 4: Caller caller }
@@ -152,14 +173,6 @@ struct SetXattrRequest { 1: OpId op, 2: Ref ref, 3: binary name, 4: binary value
 struct RemoveXattrRequest { 1: OpId op, 2: Ref ref, 3: binary name, 4: Caller caller }
 
 // ---- Files and blocks -----------------------------------------------------------------------------------
-
-struct ReplicaLocation {
-  1: i64 datanode
-  2: string tcp_address
-  3: string unix_address   // "unix:/..." usable on host_id only
-  4: string host_id        // machine id, to recognise the same host
-  5: string rack
-}
 
 // states: 1 open, 2 closed, 3 recovering
 struct LocatedBlock {
@@ -193,17 +206,8 @@ struct OpenBlockRequest {
   5: Caller caller
   6: list<i64> exclude     // datanodes the writer could not reach
   7: string client_host_id
-}
-struct WritableBlock {
-  1: i64 block
-  2: i64 old_stamp         // what members have on disk; 0 when new
-  3: i64 stamp             // what they take on
-  4: i64 slot
-  5: i64 length            // committed length
-  6: list<ReplicaLocation> members    // in chain order
-  7: binary token          // for writing
-  8: i64 cut_stamp         // a member whose replica has at most this stamp cuts it to cut_length before
-  9: i64 cut_length        // it takes on `stamp` (a truncation left garbage there); goes into open_write
+  8: bool nothing_acknowledged   // of the caller's own open block: nobody ever acknowledged a byte of it, so
+                                 // others may become its members
 }
 struct OpenBlockReply { 1: WritableBlock block }
 
@@ -225,6 +229,10 @@ struct CloseBlockRequest {
 struct CommitLengthRequest { 1: OpId op, 2: i64 inode, 3: i64 slot, 4: i64 block, 5: i64 stamp, 6: i64 length, 7: i64 file_size, 8: i64 mtime_ns, 9: Caller caller, 10: bool drop_inline }   // drop_inline as at close: fsync of a file that grew out of its inode
 // Replaces the inline data of a small file (compare-and-set on data_version, -1: do not compare).
 struct WriteInlineRequest { 1: OpId op, 2: i64 inode, 3: binary data, 4: i64 data_version, 5: i64 mtime_ns, 6: Caller caller }
+
+// The writer of a file failed or was abandoned: the session's open blocks in these slots (none: all of the file's)
+// are closed by recovery, with what their members hold.
+struct ReleaseBlocksRequest { 1: OpId op, 2: i64 inode, 3: list<i64> slots, 4: Caller caller }
 
 struct ReportBadReplicaRequest { 1: i64 block, 2: i64 stamp, 3: i64 datanode, 4: string why }
 
@@ -290,6 +298,7 @@ service ClientService {
   AttrReply close_block(1: CloseBlockRequest request) throws (1: DfsError e)
   AttrReply commit_length(1: CommitLengthRequest request) throws (1: DfsError e)
   AttrReply write_inline(1: WriteInlineRequest request) throws (1: DfsError e)
+  Empty release_blocks(1: ReleaseBlocksRequest request) throws (1: DfsError e)
   Empty report_bad_replica(1: ReportBadReplicaRequest request) throws (1: DfsError e)
   ClusterStatusReply cluster_status(1: ClusterStatusRequest request) throws (1: DfsError e)
 }
@@ -369,6 +378,7 @@ struct OpenWriteStreamRequest {
   9: i64 inode             // for messages only
   10: i64 cut_stamp        // from WritableBlock: if the replica's stamp is at most this, cut it to cut_length
   11: i64 cut_length       // first of all (docs/state.md, Truncation)
+  12: bool behind_another  // set by a member for the next one: its acknowledgements do not speak for all
 }
 struct OpenWriteStreamReply { 1: list<i64> members, 2: i64 stream }   // who is in the chain, this one first
 // A chain member failed: which one, so that the writer can exclude it.
@@ -382,6 +392,7 @@ struct OpenReadStreamRequest {
   7: bool whole_chunks     // send from chunk boundaries, with the writer's sums (copies, recovery)
   8: bool sums_only        // only the sums of the range
   9: bool pass_file        // with sums_only, on a Unix socket: the block file, open for reading, with the reply
+  10: i64 known_length     // open blocks: every member has this much for certain (the committed length)
 }
 struct OpenReadStreamReply { 1: i64 length, 2: i64 replica_length, 3: i64 stamp }
 

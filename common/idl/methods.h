@@ -37,6 +37,7 @@ namespace dfs::idl {
   X(kCloseBlock, 55, "close_block", CloseBlockRequest, AttrReply)                                 \
   X(kCommitLength, 56, "commit_length", CommitLengthRequest, AttrReply)                           \
   X(kWriteInline, 57, "write_inline", WriteInlineRequest, AttrReply)                              \
+  X(kReleaseBlocks, 59, "release_blocks", ReleaseBlocksRequest, Empty)                            \
   X(kReportBadReplica, 58, "report_bad_replica", ReportBadReplicaRequest, Empty)                  \
   X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)
 

@@ -20,28 +20,36 @@ Service::Finish Service::WritableFinish(SessionId session) {
   return [this, session](std::string_view payload) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(OpenBlockResult result, DecodeResult<OpenBlockResult>(payload));
     idl::OpenBlockReply reply;
-    idl::WritableBlock& b = reply.block;
-    b.block = Signed(result.block.value);
-    b.old_stamp = Signed(result.old_stamp.value);
-    b.stamp = Signed(result.stamp.value);
-    b.slot = Signed(result.slot);
-    b.length = Signed(result.length);
-    b.cut_stamp = Signed(result.cut_stamp.value);
-    b.cut_length = Signed(result.cut_length);
-    for (DatanodeId id : result.members) {
-      idl::ReplicaLocation& location = b.members.emplace_back();
-      location.datanode = Signed(id.value);
-      const Datanode* node = blocks_.FindDatanode(id);
-      if (node == nullptr) {
-        // A stored reply, and this new leader has not met the datanode yet: the same sequence may ask again.
-        return Status(Code::kUnavailable, "a member has not registered here yet")
-            .WithRetryAfter(500);
-      }
-      ToIdl(*node, &location);
-    }
-    b.token = Token(result.block, result.stamp, true, session);
+    DFS_RETURN_IF_ERROR(FillWritable(result, session, &reply.block));
     return idl::Encode(reply);
   };
+}
+
+Status Service::FillWritable(const OpenBlockResult& result, SessionId session,
+                             idl::WritableBlock* out) {
+  out->block = Signed(result.block.value);
+  out->old_stamp = Signed(result.old_stamp.value);
+  out->stamp = Signed(result.stamp.value);
+  out->slot = Signed(result.slot);
+  out->length = Signed(result.length);
+  out->cut_stamp = Signed(result.cut_stamp.value);
+  out->cut_length = Signed(result.cut_length);
+  for (DatanodeId id : result.members) {
+    idl::ReplicaLocation& location = out->members.emplace_back();
+    location.datanode = Signed(id.value);
+    const Datanode* node = blocks_.FindDatanode(id);
+    if (node == nullptr) {
+      // A stored reply, and this new leader has not met the datanode yet: the same sequence may ask again.
+      return Status(Code::kUnavailable, "a member has not registered here yet").WithRetryAfter(500);
+    }
+    ToIdl(*node, &location);
+  }
+  out->token = Token(result.block, result.stamp, true, session);
+  return Status();
+}
+
+bool Service::Supports(uint32_t feature_level) const {
+  return state_.counters().feature_level >= feature_level;
 }
 
 Result<std::vector<DatanodeId>> Service::ChooseMembers(const idl::OpenBlockRequest& request,
@@ -73,6 +81,14 @@ Result<std::vector<DatanodeId>> Service::ChooseMembers(const idl::OpenBlockReque
     return Status(Code::kBusy, "another session writes the block").WithRetryAfter(kRetryBusyMs);
   }
   if (record.stamp != expected) return Status(Code::kStaleStamp, "the block has changed");
+  if (request.nothing_acknowledged && record.length == 0 && Supports(kFeatureFirstBlock)) {
+    // Nobody has anything of it: those that the writer could not reach are left out, if there are others.
+    auto others = blocks_.PlaceNewBlock(record.replication, inode.block_size,
+                                        request.client_host_id, exclude);
+    return others ? std::move(others)
+                  : blocks_.PlaceNewBlock(record.replication, inode.block_size,
+                                          request.client_host_id, {});
+  }
   // Its own open block once more: only members have what was acknowledged.
   std::vector<DatanodeId> members;
   for (DatanodeId id : record.members) {
@@ -103,6 +119,20 @@ Status Service::OpenBlock(idl::OpenBlockRequest& request, std::unique_ptr<Op>& o
   command.inode = inode.id;
   command.slot = Unsigned(request.slot);
   command.expected_stamp = Stamp(Unsigned(request.expected_stamp));
+  command.members_anew = request.nothing_acknowledged && Supports(kFeatureFirstBlock);
+  return Propose(op, command);
+}
+
+Status Service::ReleaseBlocks(idl::ReleaseBlocksRequest& request, std::unique_ptr<Op>& op) {
+  op->finish = EmptyFinish();
+  DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
+  if (request.slots.size() > kMaxOpenBlocksPerSession) {
+    return Status(Code::kInvalidArgument, "too many slots");
+  }
+  if (!Supports(kFeatureFirstBlock)) return Status(Code::kNotSupported, "not all are upgraded");
+  ReleaseBlocksCommand command;
+  command.inode = InodeId(Unsigned(request.inode));
+  for (int64_t slot : request.slots) command.slots.push_back(Unsigned(slot));
   return Propose(op, command);
 }
 

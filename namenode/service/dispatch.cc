@@ -184,6 +184,8 @@ void Service::RunChange(rpc::Method method, const Buffer& request, const PeerInf
       return Change(request, peer, std::move(responder), &Service::ExcludeMembers);
     case idl::kCloseBlock:
       return Change(request, peer, std::move(responder), &Service::CloseBlock);
+    case idl::kReleaseBlocks:
+      return Change(request, peer, std::move(responder), &Service::ReleaseBlocks);
     case idl::kCommitLength:
       return Change(request, peer, std::move(responder), &Service::CommitLength);
     case idl::kWriteInline:

@@ -24,9 +24,21 @@ std::string Service::Token(BlockId block, Stamp stamp, bool write, SessionId ses
 
 Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   SessionId opener = request.open_for_write ? SessionId(Unsigned(request.op.session)) : SessionId();
-  op->finish = [this, opener](std::string_view payload) -> Result<Buffer> {
-    DFS_ASSIGN_OR_RETURN(CreateResult result, DecodeResult<CreateResult>(payload));
+  const bool open_first = request.open_first_block && !request.has_inline_data && opener.valid() &&
+                          Supports(kFeatureFirstBlock);
+  op->finish = [this, opener, open_first](std::string_view payload) -> Result<Buffer> {
     idl::CreateReply reply;
+    CreateResult result;
+    if (open_first) {
+      DFS_ASSIGN_OR_RETURN(CreateOpenResult opened, DecodeResult<CreateOpenResult>(payload));
+      result = {std::move(opened.attr), opened.created};
+      if (opened.opened) {
+        reply.__isset.first_block = true;
+        DFS_RETURN_IF_ERROR(FillWritable(opened.block, opener, &reply.first_block));
+      }
+    } else {
+      DFS_ASSIGN_OR_RETURN(result, DecodeResult<CreateResult>(payload));
+    }
     ToIdl(result.attr, &reply.attr);
     reply.created = result.created;
     if (!result.created && result.attr.has_inline) {
@@ -70,6 +82,12 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   command.has_inline = request.has_inline_data;
   command.inline_data = std::move(request.inline_data);
   command.mtime_ns = request.mtime_ns;
+  command.open_first = open_first;
+  if (open_first) {
+    auto members =
+        blocks_.PlaceNewBlock(command.replication, command.block_size, request.client_host_id, {});
+    if (members) command.first_members = std::move(*members);
+  }
   return Propose(op, command);
 }
 

@@ -142,11 +142,16 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   Result<std::vector<DatanodeId>> ChooseMembers(const idl::OpenBlockRequest& request,
                                                 SessionId session, const Inode& inode);
   Status ExcludeMembers(idl::ExcludeMembersRequest& request, std::unique_ptr<Op>& op);
+  Status ReleaseBlocks(idl::ReleaseBlocksRequest& request, std::unique_ptr<Op>& op);
   Status CloseBlock(idl::CloseBlockRequest& request, std::unique_ptr<Op>& op);
   Status CommitLength(idl::CommitLengthRequest& request, std::unique_ptr<Op>& op);
   Result<idl::Empty> ReportBadReplica(const idl::ReportBadReplicaRequest& request,
                                       const PeerInfo& peer);
   Finish WritableFinish(SessionId session);
+  /// kUnavailable: a member has not registered here yet.
+  Status FillWritable(const OpenBlockResult& result, SessionId session, idl::WritableBlock* out);
+  /// Whether commands of this level may be proposed.
+  bool Supports(uint32_t feature_level) const;
   std::string Token(BlockId block, Stamp stamp, bool write, SessionId session) const;
 
   // session_handlers.cc

@@ -16,6 +16,12 @@ void HeaderFields(A& a, H& h) {
     h.caller.groups);
 }
 
+/// Whether there is an older version of this body.
+template <class Body>
+concept kHasVersion1 = requires(Body b, ArchiveReader a) {
+  b.FieldsV1(a);
+};
+
 /// Constructs the alternative of CommandBody with this type; nothing when there is none.
 template <size_t I = 0>
 std::optional<CommandBody> MakeBody(CommandType type) {
@@ -37,11 +43,20 @@ std::string EncodeCommand(const CommandHeader& header, const CommandBody& body) 
       [&](const auto& b) {
         using Body = std::decay_t<decltype(b)>;
         e.U16(static_cast<uint16_t>(Body::kType));
-        e.U8(Body::kVersion);
-        ArchiveWriter writer(&out);
-        HeaderFields(writer, header);
         // Fields is one function for both directions, hence not const; the writer changes nothing.
-        const_cast<Body&>(b).Fields(writer);
+        Body& body_fields = const_cast<Body&>(b);
+        ArchiveWriter writer(&out);
+        if constexpr (kHasVersion1<Body>) {
+          if (b.SaysVersion1()) {
+            e.U8(1);
+            HeaderFields(writer, header);
+            body_fields.FieldsV1(writer);
+            return;
+          }
+        }
+        e.U8(Body::kVersion);
+        HeaderFields(writer, header);
+        body_fields.Fields(writer);
       },
       body);
   return out;
@@ -62,6 +77,13 @@ Result<Command> DecodeCommand(std::string_view bytes) {
   std::visit(
       [&](auto& b) {
         using Body = std::decay_t<decltype(b)>;
+        if constexpr (kHasVersion1<Body>) {
+          if (version == 1) {
+            HeaderFields(reader, command.header);
+            b.FieldsV1(reader);
+            return;
+          }
+        }
         known = version == Body::kVersion;
         if (!known) return;
         HeaderFields(reader, command.header);
@@ -127,6 +149,8 @@ std::string_view CommandName(CommandType type) {
       return "close_block";
     case CommandType::kWriteInline:
       return "write_inline";
+    case CommandType::kReleaseBlocks:
+      return "release_blocks";
     case CommandType::kBeginBlockRecovery:
       return "begin_block_recovery";
     case CommandType::kExcludeFromRecovery:
@@ -180,6 +204,7 @@ std::string EncodeResult(const T& result) {
   template std::string EncodeResult<T>(const T&)
 DFS_RESULT(AttrResult);
 DFS_RESULT(CreateResult);
+DFS_RESULT(CreateOpenResult);
 DFS_RESULT(SessionResult);
 DFS_RESULT(RemoveTreeResult);
 DFS_RESULT(ReclaimResult);

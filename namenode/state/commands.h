@@ -3,7 +3,8 @@
 // datanodes, who has a file open, on whose behalf. Apply decides the rest from the replicated
 // state.
 //
-// Adding a field means a new kVersion of that body and a feature level that allows proposing it.
+// Adding a field means a new kVersion of that body and a feature level that allows proposing it. FieldsV1 is
+// what version 1 had; a body that says no more than that is still encoded so, for members of that level.
 // A member that meets a type or version it does not know stops.
 #pragma once
 
@@ -45,6 +46,7 @@ enum class CommandType : uint16_t {
   kCommitLength = 32,
   kCloseBlock = 33,
   kWriteInline = 34,
+  kReleaseBlocks = 35,
   kBeginBlockRecovery = 40,
   kExcludeFromRecovery = 41,
   kFinishBlockRecovery = 42,
@@ -141,10 +143,10 @@ struct MkdirCommand {
 /// Makes a regular file (or fifo, socket, device), or opens the one that is there.
 /// An existing file: kAlreadyExists when exclusive, kIsDirectory, kConflict for a symlink (resolve
 /// it first); overwrite cuts it to 0 (write permission) and then puts inline data in; neither: it
-/// is left alone. Result: CreateResult.
+/// is left alone. Result: CreateResult; with open_first: CreateOpenResult.
 struct CreateCommand {
   static constexpr CommandType kType = CommandType::kCreate;
-  static constexpr uint8_t kVersion = 1;
+  static constexpr uint8_t kVersion = 2;
   InodeId parent;
   std::string name;  // with `parents` a relative path
   FileType type = FileType::kRegular;
@@ -158,11 +160,21 @@ struct CreateCommand {
   bool has_inline = false;
   std::string inline_data;  // the whole content, at most kMaxInlineBytes
   int64_t mtime_ns = 0;     // 0: now
+  /// Also opens slot 0 for the header's session, as OpenBlockCommand does, when the file is empty then.
+  bool open_first = false;
+  std::vector<DatanodeId> first_members =
+      {};  // none: the leader found none, and no block is opened
   template <class A>
   void Fields(A& a) {
+    FieldsV1(a);
+    a(open_first, first_members);
+  }
+  template <class A>
+  void FieldsV1(A& a) {
     a(parent, name, type, mode, rdev, exclusive, overwrite, parents, replication, block_size,
       has_inline, inline_data, mtime_ns);
   }
+  bool SaysVersion1() const { return !open_first; }
 };
 
 /// Result: AttrResult of the symlink.
@@ -356,18 +368,42 @@ struct CloseOrphanCommand {
 /// Opens a slot's block for writing: commits {new stamp, members, writer} before any byte changes.
 /// kStaleStamp: expected_stamp is not the block's (0: a hole). kBusy: another live session has it
 /// open, or it has to be recovered first. Opening one's own open block again is allowed; members
-/// must then be among its members (they alone have the acknowledged bytes). Of a closed block the
-/// leader names replicas of its stamp. Result: OpenBlockResult.
+/// must then be among its members (they alone have the acknowledged bytes), unless its writer says
+/// that nothing was ever acknowledged. Of a closed block the leader names replicas of its stamp.
+/// Result: OpenBlockResult.
 struct OpenBlockCommand {
   static constexpr CommandType kType = CommandType::kOpenBlock;
-  static constexpr uint8_t kVersion = 1;
+  static constexpr uint8_t kVersion = 2;
   InodeId inode;
   uint64_t slot = 0;
   Stamp expected_stamp;
   std::vector<DatanodeId> members;  // in chain order, 1 to kMaxReplication, distinct
+  /// Of the session's own open block without committed bytes: its writer has had no acknowledgement
+  /// for it, so anybody may be a member.
+  bool members_anew = false;
   template <class A>
   void Fields(A& a) {
+    FieldsV1(a);
+    a(members_anew);
+  }
+  template <class A>
+  void FieldsV1(A& a) {
     a(inode, slot, expected_stamp, members);
+  }
+  bool SaysVersion1() const { return !members_anew; }
+};
+
+/// The session's writer of a file failed or was abandoned: the session's open blocks in these slots
+/// (none named: all of the file's) are left to recovery, as if the session had ended. Ok when there
+/// is nothing to do. Result: none.
+struct ReleaseBlocksCommand {
+  static constexpr CommandType kType = CommandType::kReleaseBlocks;
+  static constexpr uint8_t kVersion = 1;
+  InodeId inode;
+  std::vector<uint64_t> slots;
+  template <class A>
+  void Fields(A& a) {
+    a(inode, slots);
   }
 };
 
@@ -524,8 +560,8 @@ using CommandBody =
                  UnlinkCommand, RmdirCommand, RemoveTreeCommand, ReclaimCommand, RenameCommand,
                  SetAttrCommand, SetXattrCommand, RemoveXattrCommand, CloseOrphanCommand,
                  OpenBlockCommand, ExcludeMembersCommand, CommitLengthCommand, CloseBlockCommand,
-                 WriteInlineCommand, BeginBlockRecoveryCommand, ExcludeFromRecoveryCommand,
-                 FinishBlockRecoveryCommand, SetMetaCommand>;
+                 WriteInlineCommand, ReleaseBlocksCommand, BeginBlockRecoveryCommand,
+                 ExcludeFromRecoveryCommand, FinishBlockRecoveryCommand, SetMetaCommand>;
 
 struct Command {
   CommandHeader header;

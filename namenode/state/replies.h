@@ -77,6 +77,18 @@ struct OpenBlockResult {
   }
 };
 
+/// Of a create that was to open the first block.
+struct CreateOpenResult {
+  InodeAttr attr;
+  bool created = false;
+  bool opened = false;  // otherwise block says nothing
+  OpenBlockResult block;
+  template <class A>
+  void Fields(A& a) {
+    a(attr, created, opened, block);
+  }
+};
+
 /// The payload of a reply as T; kCorrupt when it is not one.
 template <class T>
 Result<T> DecodeResult(std::string_view payload);
@@ -85,6 +97,7 @@ std::string EncodeResult(const T& result);
 
 extern template Result<AttrResult> DecodeResult<AttrResult>(std::string_view);
 extern template Result<CreateResult> DecodeResult<CreateResult>(std::string_view);
+extern template Result<CreateOpenResult> DecodeResult<CreateOpenResult>(std::string_view);
 extern template Result<SessionResult> DecodeResult<SessionResult>(std::string_view);
 extern template Result<RemoveTreeResult> DecodeResult<RemoveTreeResult>(std::string_view);
 extern template Result<ReclaimResult> DecodeResult<ReclaimResult>(std::string_view);

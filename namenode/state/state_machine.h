@@ -91,6 +91,8 @@ class StateMachine {
 };
 
 /// The highest command versions and feature level this build knows.
-inline constexpr uint32_t kSupportedFeatureLevel = 1;
+inline constexpr uint32_t kSupportedFeatureLevel = 2;
+/// From here on: create that opens the first block, members chosen anew, release_blocks.
+inline constexpr uint32_t kFeatureFirstBlock = 2;
 
 }  // namespace dfs::nn

@@ -83,6 +83,9 @@ class FakeCluster {
   std::set<uint64_t> unknown_sessions;
   bool forget_sessions = false;  // every session is unknown
   uint64_t refuse_exclude = 0;
+  int64_t recovery_ns = 2 * kSecond;  // that the recovery of a block that was given up takes
+  /// What block recovery does: the shortest of the members' replicas, under a new stamp, closed.
+  void Recover(uint64_t inode, uint64_t slot);
 
   // What happened.
   std::map<std::string, uint64_t> names;  // path -> inode
@@ -117,6 +120,8 @@ class FakeCluster {
   Result<Buffer> Create(const Buffer& request);
   Result<Buffer> OpenBlock(const Buffer& request);
   Result<Buffer> Exclude(const Buffer& request);
+  Result<Buffer> Release(const Buffer& request);
+  uint64_t OpenNew(FakeBlock& block, uint64_t session, const std::vector<int64_t>& exclude);
   Result<Buffer> CloseBlock(const Buffer& request);
   Result<Buffer> Mkdir(const Buffer& request);
   Result<Buffer> Stat(const Buffer& request);

@@ -66,6 +66,8 @@ Result<Buffer> FakeCluster::Handle(rpc::Method method, const Buffer& request) {
       return Exclude(request);
     case idl::kCloseBlock:
       return CloseBlock(request);
+    case idl::kReleaseBlocks:
+      return Release(request);
     default:
       return Rest(method, request);
   }
@@ -101,9 +103,67 @@ Result<Buffer> FakeCluster::Create(const Buffer& payload) {
     file.attr.size = static_cast<int64_t>(r.inline_data.size());
     reply.attr = file.attr;
     reply.created = true;
+    if (r.open_first_block) {
+      FakeBlock& b = file.slots[0];
+      OpenNew(b, static_cast<uint64_t>(r.op.session), {});
+      reply.first_block = Writable(b, 0, 0);
+      reply.__isset.first_block = true;
+    }
     return reply;
   };
   return Change<idl::kCreate>(payload, apply);
+}
+
+uint64_t FakeCluster::OpenNew(FakeBlock& b, uint64_t session, const std::vector<int64_t>& exclude) {
+  const uint64_t old = b.stamp;
+  if (b.id == 0) b.id = next_block_++;
+  b.members = ChooseMembers(exclude);
+  if (b.members.empty()) b.members = ChooseMembers({});
+  b.stamp = next_stamp++;
+  b.open = true;
+  b.writer = session;
+  return old;
+}
+
+void FakeCluster::Recover(uint64_t inode, uint64_t slot) {
+  FakeFile& file = files[inode];
+  auto it = file.slots.find(slot);
+  if (it == file.slots.end() || !it->second.open) return;
+  FakeBlock& b = it->second;
+  std::erase_if(b.members, [&](uint64_t m) { return !DatanodeUp(m); });
+  if (b.members.empty()) return;
+  uint64_t length = UINT64_MAX;
+  for (uint64_t m : b.members) length = std::min(length, replicas[m][b.id].data.size());
+  b.stamp = next_stamp++;
+  for (uint64_t m : b.members) {
+    FakeReplica& r = replicas[m][b.id];
+    r.data = replicas[b.members[0]][b.id].data.substr(0, length);
+    r.synced = r.data;
+    r.stamp = b.stamp;
+    r.finalized = true;
+  }
+  b.length = length;
+  b.open = false;
+  b.writer = 0;
+  file.attr.size = std::max(file.attr.size, static_cast<int64_t>(slot) * file.attr.block_size +
+                                                static_cast<int64_t>(length));
+  Touch(file);
+}
+
+Result<Buffer> FakeCluster::Release(const Buffer& payload) {
+  return Change<idl::kReleaseBlocks>(
+      payload, [&](const idl::ReleaseBlocksRequest& r) -> Result<idl::Empty> {
+        const uint64_t inode = static_cast<uint64_t>(r.inode);
+        for (auto& [slot, b] : files[inode].slots) {
+          const bool named =
+              r.slots.empty() || std::find(r.slots.begin(), r.slots.end(),
+                                           static_cast<int64_t>(slot)) != r.slots.end();
+          if (!named || !b.open || b.writer != static_cast<uint64_t>(r.op.session)) continue;
+          b.writer = 0;
+          scheduler.After(recovery_ns, [this, inode, slot = slot] { Recover(inode, slot); });
+        }
+        return idl::Empty();
+      });
 }
 
 Result<Buffer> FakeCluster::OpenBlock(const Buffer& payload) {
@@ -116,16 +176,14 @@ Result<Buffer> FakeCluster::OpenBlock(const Buffer& payload) {
     }
     if (b.open && b.writer != session) return Status(Code::kBusy, "another session writes");
     const uint64_t old = b.stamp;
-    if (b.id == 0) {
-      b.id = next_block_++;
-      b.members = ChooseMembers(r.exclude);
-      if (b.members.empty()) return Status(Code::kUnavailable, "no datanode");
+    if (b.id == 0 || (r.nothing_acknowledged && b.open && b.length == 0)) {
+      OpenNew(b, session, r.exclude);
     } else {
       std::erase_if(b.members, [&](uint64_t m) { return !DatanodeUp(m); });
+      b.stamp = next_stamp++;
+      b.open = true;
+      b.writer = session;
     }
-    b.stamp = next_stamp++;
-    b.open = true;
-    b.writer = session;
     idl::OpenBlockReply reply;
     reply.block = Writable(b, static_cast<uint64_t>(r.slot), old);
     return reply;

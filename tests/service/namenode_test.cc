@@ -366,6 +366,79 @@ TEST(Namenode, AWriterThatDiesIsFencedAndItsBlockClosed) {
   EXPECT_CODE(c.KeepAlive(), Code::kUnknownSession);
 }
 
+TEST(Namenode, ABlockThatItsWriterGivesUpIsClosedAtOnce) {
+  ServiceWorld w(1, 3);
+  Client c(w, 1), other(w, 2);
+  w.scheduler.RunFor(2 * kSecond);
+  auto file = c.Create("/f");
+  ASSERT_OK(file);
+  auto b = c.OpenBlock(file->attr.inode);
+  ASSERT_OK(b);
+  for (auto& dn : w.datanodes) dn->replicas[b->block.block] = {b->block.stamp, 700, 2};
+  const int64_t began = w.scheduler.now_ns();
+  idl::ReleaseBlocksRequest release;
+  release.op = w.NextOp(c.session);
+  release.inode = file->attr.inode;
+  release.slots = {0};
+  release.caller = c.caller;
+  ASSERT_OK(w.Call<idl::kReleaseBlocks>(release));
+  ASSERT_TRUE(w.RunUntil([&] {
+    (void)c.KeepAlive();
+    auto blocks = other.Blocks(file->attr.inode);
+    return blocks && blocks->blocks[0].state == 2;
+  }));
+  EXPECT_LT(w.scheduler.now_ns() - began, 3 * kSecond) << "not when the session ends";
+  auto blocks = other.Blocks(file->attr.inode);
+  EXPECT_EQ(blocks->blocks[0].length, 700);
+  EXPECT_EQ(blocks->attr.size, 700);
+  EXPECT_CODE(c.Close(file->attr.inode, b->block, 900), Code::kStaleStamp);
+  ASSERT_OK(c.KeepAlive());
+}
+
+TEST(Namenode, CreateBringsTheFirstBlockAndOthersForAnUnreachableOne) {
+  ServiceWorld w(3, 6);
+  Client c(w, 1);
+  w.scheduler.RunFor(2 * kSecond);
+  idl::CreateRequest r;
+  r.op = w.NextOp(c.session);
+  r.ref = At("/f");
+  r.mode = 0644;
+  r.caller = c.caller;
+  r.exclusive = true;
+  r.open_for_write = true;
+  r.open_first_block = true;
+  auto made = w.Call<idl::kCreate>(r);
+  ASSERT_OK(made);
+  ASSERT_TRUE(made->__isset.first_block);
+  const idl::WritableBlock b = made->first_block;
+  EXPECT_EQ(b.members.size(), 3u);
+  EXPECT_FALSE(b.members[0].tcp_address.empty());
+  EXPECT_FALSE(b.token.empty());
+  // The retry gets the same, also from a new leader.
+  w.Crash(w.Leader());
+  auto again = w.Call<idl::kCreate>(r);
+  ASSERT_OK(again);
+  EXPECT_TRUE(again->created);
+  EXPECT_EQ(again->first_block.block, b.block);
+  EXPECT_EQ(again->first_block.stamp, b.stamp);
+
+  idl::OpenBlockRequest anew;
+  anew.op = w.NextOp(c.session);
+  anew.inode = made->attr.inode;
+  anew.expected_stamp = b.stamp;
+  anew.caller = c.caller;
+  anew.nothing_acknowledged = true;
+  for (const auto& m : b.members) anew.exclude.push_back(m.datanode);
+  auto moved = w.Call<idl::kOpenBlock>(anew);
+  ASSERT_OK(moved);
+  EXPECT_EQ(moved->block.block, b.block);
+  EXPECT_EQ(moved->block.members.size(), 3u);
+  for (const auto& m : moved->block.members) {
+    for (const auto& old : b.members) EXPECT_NE(m.datanode, old.datanode);
+  }
+  ASSERT_OK(c.Close(made->attr.inode, moved->block, 10));
+}
+
 TEST(Namenode, FailOverAnswersARetryOnceMore) {
   ServiceWorld w(3);
   Client c(w, 1);

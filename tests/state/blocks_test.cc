@@ -412,6 +412,88 @@ TEST_F(BlocksTest, ReplicationReachesTheBlocks) {
   EXPECT_EQ(Record(b.block).replication, 2u);
 }
 
+TEST_F(BlocksTest, CreateOpensTheFirstBlockInOneCommand) {
+  CreateCommand c;
+  c.parent = kRootInode;
+  c.name = "one";
+  c.block_size = kBlock;
+  c.replication = 3;
+  c.open_first = true;
+  c.first_members = {A, B, C};
+  auto reply = sh_.RunIn(session_, c);
+  ASSERT_OK(reply.status());
+  auto result = Shell::Payload<CreateOpenResult>(reply);
+  EXPECT_TRUE(result.created);
+  ASSERT_TRUE(result.opened);
+  EXPECT_EQ(result.block.members, c.first_members);
+  EXPECT_EQ(result.attr.block_count, 1u);
+  BlockRecord block = Record(result.block.block);
+  EXPECT_EQ(block.state, BlockState::kOpen);
+  EXPECT_EQ(block.writer, session_);
+  EXPECT_EQ(block.stamp, result.block.stamp);
+  EXPECT_EQ(member_.reader().GetSession(session_)->open_blocks, 1u);
+  // And the second commit is the last: length, size and name.
+  file_ = result.attr.id;
+  CloseBlockCommand closing = Closing(result.block, 700);
+  closing.rename_parent = kRootInode;
+  closing.rename_name = "two";
+  ASSERT_OK(sh_.RunIn(session_, closing).status());
+  EXPECT_EQ(sh_.Stat("/two")->size, 700u);
+
+  // Nothing is opened in a file that is left alone, and no file depends on there being datanodes.
+  c.name = "two";
+  result = Shell::Payload<CreateOpenResult>(sh_.RunIn(session_, c));
+  EXPECT_FALSE(result.created);
+  EXPECT_FALSE(result.opened);
+  EXPECT_EQ(result.attr.size, 700u);
+  c.overwrite = true;
+  result = Shell::Payload<CreateOpenResult>(sh_.RunIn(session_, c));
+  EXPECT_TRUE(result.opened);
+  EXPECT_EQ(result.attr.size, 0u);
+  c.name = "three";
+  c.first_members.clear();
+  result = Shell::Payload<CreateOpenResult>(sh_.RunIn(session_, c));
+  EXPECT_TRUE(result.created);
+  EXPECT_FALSE(result.opened);
+}
+
+TEST_F(BlocksTest, MembersAreChosenAnewOnlyForWhatNobodyAcknowledged) {
+  auto b = Opened(0);
+  OpenBlockCommand c{file_, 0, b.stamp, {D}};
+  EXPECT_CODE(sh_.RunIn(session_, c).status(), Code::kConflict);
+  c.members_anew = true;
+  EXPECT_CODE(sh_.RunIn(other_, c).status(), Code::kBusy);
+  auto reply = sh_.RunIn(session_, c);
+  ASSERT_OK(reply.status());
+  auto moved = Shell::Payload<OpenBlockResult>(reply);
+  EXPECT_EQ(moved.block, b.block);
+  EXPECT_GT(moved.stamp, b.stamp);
+  EXPECT_EQ(Record(b.block).members, Members{D});
+  CommitLengthCommand commit{file_, 0, moved.block, moved.stamp, 100, 100, 0, false};
+  ASSERT_OK(sh_.RunIn(session_, commit).status());
+  c.expected_stamp = moved.stamp;
+  c.members = {A};
+  EXPECT_CODE(sh_.RunIn(session_, c).status(), Code::kConflict);
+}
+
+TEST_F(BlocksTest, BlocksThatAreGivenUpAreRecovered) {
+  auto first = Opened(0), second = Opened(1);
+  auto others = sh_.RunIn(other_, OpenBlockCommand{file_, 2, Stamp(), {A}});
+  ASSERT_OK(others.status());
+  ASSERT_OK(sh_.RunIn(session_, ReleaseBlocksCommand{file_, {1, 2, 9}}).status());
+  EXPECT_TRUE(Record(second.block).NeedsRecovery());
+  EXPECT_FALSE(Record(first.block).NeedsRecovery());
+  EXPECT_EQ(Record(Shell::Payload<OpenBlockResult>(others).block).writer, other_);
+  EXPECT_EQ(member_.reader().GetSession(session_)->open_blocks, 1u);
+  // The writer is fenced, whatever it still sends.
+  EXPECT_CODE(Close(second, 10), Code::kStaleStamp);
+  EXPECT_CODE(Open(session_, 1, second.stamp).status(), Code::kBusy);
+  ASSERT_OK(sh_.RunIn(session_, ReleaseBlocksCommand{file_, {}}).status());
+  EXPECT_TRUE(Record(first.block).NeedsRecovery());
+  EXPECT_EQ(member_.reader().ListBlocksToRecover()->size(), 2u);
+  EXPECT_CODE(sh_.Run(ReleaseBlocksCommand{file_, {}}).status(), Code::kUnknownSession);
+}
+
 struct Recorder : StateObserver {
   std::vector<std::string> seen;
   void OnBlockChanged(BlockId id, const BlockRecord& b) override {

@@ -13,8 +13,21 @@ std::vector<CommandBody> AllBodies() {
           ExpireSessionCommand{SessionId(1), 2},
           CloseSessionCommand{SessionId(1), 2},
           MkdirCommand{InodeId(5), "a/b", 0755, true},
-          CreateCommand{InodeId(5), "f", FileType::kRegular, 0644, 7, true, true, true, 3, 4096,
-                        true, "inline", -5},
+          CreateCommand{InodeId(5),
+                        "f",
+                        FileType::kRegular,
+                        0644,
+                        7,
+                        true,
+                        true,
+                        true,
+                        3,
+                        4096,
+                        true,
+                        "inline",
+                        -5,
+                        true,
+                        {a, b}},
           SymlinkCommand{InodeId(5), "s", "target"},
           LinkCommand{InodeId(5), InodeId(6), "l"},
           UnlinkCommand{InodeId(5), "u", {SessionId(1), SessionId(2)}},
@@ -26,7 +39,7 @@ std::vector<CommandBody> AllBodies() {
           SetXattrCommand{InodeId(5), "user.a", std::string("\0v", 2), 1},
           RemoveXattrCommand{InodeId(5), "user.a"},
           CloseOrphanCommand{InodeId(5), SessionId(1)},
-          OpenBlockCommand{InodeId(5), 1, Stamp(2), {a, b}},
+          OpenBlockCommand{InodeId(5), 1, Stamp(2), {a, b}, true},
           ExcludeMembersCommand{InodeId(5), 1, BlockId(2), Stamp(3), {a}},
           CommitLengthCommand{InodeId(5), 1, BlockId(2), Stamp(3), 4, 5, 6, true},
           CloseBlockCommand{InodeId(5),
@@ -43,6 +56,7 @@ std::vector<CommandBody> AllBodies() {
                             true,
                             {SessionId(1)}},
           WriteInlineCommand{InodeId(5), "data", 8, 9},
+          ReleaseBlocksCommand{InodeId(5), {0, 7}},
           BeginBlockRecoveryCommand{BlockId(5), Stamp(6), true},
           ExcludeFromRecoveryCommand{BlockId(5), Stamp(6), {b}},
           FinishBlockRecoveryCommand{BlockId(5), Stamp(6), 7, {a, b}, true},
@@ -51,6 +65,24 @@ std::vector<CommandBody> AllBodies() {
 
 CommandHeader Header() {
   return {SessionId(3), 4, 5, 6, -7, Credentials{1, 2, {3, 4}}};
+}
+
+TEST(CodecTest, WhatVersion1CouldSayIsSaidInVersion1) {
+  // Members of feature level 1 decode it, and logs of that time are read.
+  OpenBlockCommand open{InodeId(5), 1, Stamp(2), {DatanodeId(1)}};
+  CreateCommand create;
+  create.name = "f";
+  for (const CommandBody& body : {CommandBody(open), CommandBody(create)}) {
+    const std::string bytes = EncodeCommand(Header(), body);
+    EXPECT_EQ(bytes[2], 1);
+    auto decoded = DecodeCommand(bytes);
+    ASSERT_OK(decoded);
+    EXPECT_EQ(EncodeCommand(decoded->header, decoded->body), bytes);
+  }
+  open.members_anew = true;
+  create.open_first = true;
+  EXPECT_EQ(EncodeCommand(Header(), open)[2], 2);
+  EXPECT_EQ(EncodeCommand(Header(), create)[2], 2);
 }
 
 TEST(CodecTest, EveryCommandSurvivesTheLog) {

@@ -118,6 +118,8 @@ class Workload {
       c.replication = 1 + static_cast<uint32_t>(random_.Uniform(3));
       c.inline_data = random_.OneIn(2) ? Data() : "";
       c.has_inline = !c.inline_data.empty();
+      c.open_first = random_.OneIn(3);
+      if (random_.OneIn(2)) c.first_members = Members();
       return c;
     }
     if (kind < 28) return SymlinkCommand{parent, Name(), "target"};
@@ -166,6 +168,12 @@ class Workload {
       auto there = reader.ReadBlocks(c.inode, c.slot, c.slot, 1);
       if (there && !there->empty()) c.expected_stamp = Mostly((*there)[0].block.stamp);
       c.members = Members();
+      c.members_anew = random_.OneIn(4);
+      return c;
+    }
+    if (random_.OneIn(20)) {
+      ReleaseBlocksCommand c{File(reader), {}};
+      if (random_.OneIn(2)) c.slots.push_back(random_.Uniform(4));
       return c;
     }
     if (random_.OneIn(20))

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
-#include "common/client/core/calls.h"
+#include "common/client/core/block_writer_changes.h"
 #include "common/client/core/convert.h"
 #include "common/wire/packet.h"
 #include "dfs_types.h"
@@ -12,7 +12,6 @@ namespace dfs::client {
 namespace {
 
 constexpr int64_t kBusyRetryNs = 250 * kMillisecond;
-constexpr int64_t kSameMembersRetryNs = 300 * kMillisecond;
 
 Buffer Zeros(size_t size) {
   static const auto zeros =
@@ -29,6 +28,19 @@ std::shared_ptr<BlockWriter> BlockWriter::Create(std::shared_ptr<ClientCore> cor
   // Opening may fail at once (the session is over). The owner must not hear of it before it has the writer:
   // it would take the block for one that nobody has written to.
   writer->SendOpenBlock();
+  writer->on_change_ = std::move(on_change);
+  return writer;
+}
+
+std::shared_ptr<BlockWriter> BlockWriter::Adopt(std::shared_ptr<ClientCore> core,
+                                                BlockWriterParams params,
+                                                const idl::WritableBlock& block,
+                                                std::function<void()> on_change) {
+  std::shared_ptr<BlockWriter> writer(new BlockWriter(std::move(core), params, nullptr));
+  writer->new_ = true;
+  idl::OpenBlockReply reply;
+  reply.block = block;
+  writer->OnOpened(std::move(reply));
   writer->on_change_ = std::move(on_change);
   return writer;
 }
@@ -56,13 +68,14 @@ void BlockWriter::SendOpenBlock() {
   request.inode = static_cast<int64_t>(params_.inode);
   request.slot = static_cast<int64_t>(params_.slot);
   request.expected_stamp = static_cast<int64_t>(expected_stamp_);
+  request.nothing_acknowledged = members_anew_;
   core_->FillCaller(&request.caller);
   for (uint64_t node : unreachable_) request.exclude.push_back(static_cast<int64_t>(node));
   request.client_host_id = core_->options().host_id;
-  Change<idl::kOpenBlock>(*core_, std::move(request), params_.session, core_->Deadline(),
-                          [weak = weak_from_this()](Result<idl::OpenBlockReply> reply) {
-                            if (auto self = weak.lock()) self->OnOpened(std::move(reply));
-                          });
+  SendChange<idl::kOpenBlock>(std::move(request),
+                              [](BlockWriter& self, Result<idl::OpenBlockReply> reply) {
+                                self.OnOpened(std::move(reply));
+                              });
 }
 
 void BlockWriter::OnOpened(Result<idl::OpenBlockReply> reply) {
@@ -71,20 +84,23 @@ void BlockWriter::OnOpened(Result<idl::OpenBlockReply> reply) {
     // Another session has it open: it closes it, or dies and recovery does. Both take a while.
     if (busy_since_ns_ == 0) busy_since_ns_ = core_->Now();
     if (core_->Now() - busy_since_ns_ < core_->options().timeout_ns) {
-      RetryAfter(kBusyRetryNs, &BlockWriter::SendOpenBlock);
+      RetryAfter(kBusyRetryNs, reopening_ ? &BlockWriter::LookAgain : &BlockWriter::SendOpenBlock);
       return;
     }
+  }
+  if (!reply && reply.error().Is(Code::kStaleStamp) && (members_anew_ || reopening_)) {
+    Reopen(reply.error());
+    return;
   }
   if (!reply) {
     Fail(reply.error().WithContext("open a block for writing"));
     return;
   }
-  if (Status status = TakeBlock(reply->block); !status.ok()) {
+  if (reply->block.old_stamp == 0) new_ = true;
+  Status status = TakeBlock(reply->block);
+  if (status.ok()) status = CheckOpened();
+  if (!status.ok()) {
     Fail(status);
-    return;
-  }
-  if (target_.length != params_.length) {
-    Fail(Status(Code::kConflict, "the file was changed by another writer"));
     return;
   }
   if (!KnowsAddresses()) {
@@ -93,8 +109,35 @@ void BlockWriter::OnOpened(Result<idl::OpenBlockReply> reply) {
     RetryAfter(kBusyRetryNs, &BlockWriter::SendOpenBlock);
     return;
   }
+  BecomeOpen();
+}
+
+Status BlockWriter::CheckOpened() {
+  if (!reopening_) {
+    if (target_.length != params_.length) {
+      return Status(Code::kConflict, "the file was changed by another writer");
+    }
+    return Status();
+  }
+  // What the writer sent last and nobody acknowledged may have arrived. More than that is not its own.
+  if (target_.length < writer_.acked_length() || target_.length > writer_.length()) {
+    return Status(Code::kConflict, "the file was changed by another writer");
+  }
+  confirmed_stamp_ = std::max(confirmed_stamp_, expected_stamp_);
+  committed_length_ = target_.length;
+  return Status();
+}
+
+void BlockWriter::BecomeOpen() {
   state_ = State::kOpen;
+  members_anew_ = false;
+  reopening_ = false;
+  busy_since_ns_ = 0;
+  // With nothing unacknowledged there is nothing to start a stream for, and the fault has been dealt with.
+  if (writer_.idle()) writer_.Pause();
   auto keep = shared_from_this();
+  // The LAST packet was of a stream that recovery has ended.
+  if (closing_ && writer_.idle() && reopened_ > 0) AddLast();
   StartStream();
   NotifyWaiters();
   MaybeCommitClose();
@@ -217,10 +260,11 @@ void BlockWriter::BeginSync(uint64_t ticket) {
   sync_under_way_ = true;
   sync_ticket_ = ticket;
   unsynced_ = false;
-  waiters_.push_back({ticket, [weak = weak_from_this()](Status) {
+  waiters_.push_back({ticket, [weak = weak_from_this(), ticket](Status status) {
                         auto self = weak.lock();
                         if (!self) return;
                         self->sync_under_way_ = false;
+                        if (status.ok()) self->synced_ticket_ = ticket;
                         self->SendSync();
                       }});
 }
@@ -260,7 +304,13 @@ void BlockWriter::OnProgress() {
   auto keep = shared_from_this();
   NotifyWaiters();
   MaybeCommitClose();
-  if (on_change_) on_change_();
+  Changed();
+}
+
+void BlockWriter::Changed() {
+  // A copy: the owner may retire this writer from within.
+  const std::function<void()> notify = on_change_;
+  if (notify) notify();
 }
 
 void BlockWriter::NotifyWaiters() {
@@ -273,280 +323,6 @@ void BlockWriter::NotifyWaiters() {
     waiters_.erase(ready);
     done(error_);
   }
-}
-
-// ---- Faults -------------------------------------------------------------------------------------
-
-int64_t BlockWriter::GiveUpAt() {
-  const int64_t now = core_->Now();
-  if (trouble_since_ns_ == 0) {
-    trouble_since_ns_ = now;
-    acked_at_trouble_ = writer_.acked();
-  }
-  return trouble_since_ns_ + core_->options().timeout_ns;
-}
-
-void BlockWriter::HandleFault() {
-  const wire::ChainWriter::Fault fault = *writer_.fault();
-  NoteConfirmed();
-  if (stream_ != nullptr) {
-    stream_->Detach();
-    stream_.reset();
-  }
-  if (core_->Now() >= GiveUpAt()) {
-    Fail(Status(Code::kTimedOut, "no chain of datanodes takes the data: " + fault.why));
-    return;
-  }
-  const uint64_t at_fault = fault.member.value;
-  if (std::find(unreachable_.begin(), unreachable_.end(), at_fault) == unreachable_.end()) {
-    unreachable_.push_back(at_fault);
-  }
-  core_->MarkSlow(at_fault);
-  std::vector<int64_t> survivors;
-  for (const wire::Member& member : target_.members) {
-    if (member.datanode != at_fault) survivors.push_back(static_cast<int64_t>(member.datanode));
-  }
-  // The members went one by one, the last one for want of space: waiting would not make any.
-  if (survivors.empty() && fault.code == Code::kNoSpace) {
-    Fail(Status(Code::kNoSpace, "no space left on the datanodes: " + fault.why));
-    return;
-  }
-  ++exclusions_;
-  state_ = State::kExcluding;
-  if (survivors.empty()) {
-    RestartElsewhere();
-    return;
-  }
-  Exclude(std::move(survivors));
-}
-
-void BlockWriter::RestartElsewhere() {
-  // The last member failed. It alone has the acknowledged bytes, so it is asked again, under a new stamp,
-  // for no packet of the old stream may come in late.
-  RetryAfter(kSameMembersRetryNs, nullptr);
-}
-
-void BlockWriter::Exclude(std::vector<int64_t> survivors) {
-  idl::ExcludeMembersRequest request;
-  request.inode = static_cast<int64_t>(params_.inode);
-  request.slot = static_cast<int64_t>(params_.slot);
-  request.block = static_cast<int64_t>(target_.block);
-  request.stamp = static_cast<int64_t>(target_.stamp);
-  request.survivors = std::move(survivors);
-  core_->FillCaller(&request.caller);
-  request.client_host_id = core_->options().host_id;
-  Change<idl::kExcludeMembers>(*core_, std::move(request), params_.session, core_->Deadline(),
-                               [weak = weak_from_this()](Result<idl::OpenBlockReply> reply) {
-                                 if (auto self = weak.lock()) self->OnExcluded(std::move(reply));
-                               });
-}
-
-void BlockWriter::OnExcluded(Result<idl::OpenBlockReply> reply) {
-  if (state_ != State::kExcluding) return;
-  Status status = reply ? TakeBlock(reply->block) : reply.error();
-  if (!status.ok()) {
-    Fail(status.WithContext("exclude a failed datanode"));
-    return;
-  }
-  state_ = State::kOpen;
-  // With nothing unacknowledged there is nothing to start a stream for, and the fault has been dealt with.
-  if (writer_.idle()) writer_.Pause();
-  auto keep = shared_from_this();
-  StartStream();
-  NotifyWaiters();
-  MaybeCommitClose();
-  if (on_change_) on_change_();
-}
-
-void BlockWriter::RetryAfter(int64_t delay_ns, void (BlockWriter::*what)()) {
-  timer_ = core_->executor().RunAfter(delay_ns, [weak = weak_from_this(), what] {
-    auto self = weak.lock();
-    if (!self || self->state_ == State::kFailed) return;
-    self->timer_ = 0;
-    if (what != nullptr) {
-      (self.get()->*what)();
-      return;
-    }
-    std::vector<int64_t> same;
-    for (const wire::Member& m : self->target_.members) {
-      same.push_back(static_cast<int64_t>(m.datanode));
-    }
-    self->Exclude(std::move(same));
-  });
-}
-
-// ---- Committing ---------------------------------------------------------------------------------
-
-void BlockWriter::CommitLength(uint64_t file_size, int64_t mtime_ns, StatusDone done) {
-  if (!error_.ok()) {
-    done(error_);
-    return;
-  }
-  if (closing_ && (state_ == State::kCommitting || state_ == State::kClosed)) {
-    // The close commits at least this length.
-    if (state_ == State::kClosed) {
-      done(Status());
-    } else {
-      close_waiters_.push_back(std::move(done));
-    }
-    return;
-  }
-  if (state_ != State::kOpen || writer_.fault()) {
-    // The stamp is changing: when the chain is back, everything is acknowledged under the new one.
-    waiters_.push_back({writer_.added(), [weak = weak_from_this(), file_size, mtime_ns,
-                                          done = std::move(done)](Status status) mutable {
-                          auto self = weak.lock();
-                          if (!status.ok() || !self) {
-                            done(status);
-                          } else {
-                            self->CommitLength(file_size, mtime_ns, std::move(done));
-                          }
-                        }});
-    return;
-  }
-  const uint64_t length = writer_.acked_length();
-  idl::CommitLengthRequest request;
-  request.inode = static_cast<int64_t>(params_.inode);
-  request.slot = static_cast<int64_t>(params_.slot);
-  request.block = static_cast<int64_t>(target_.block);
-  request.stamp = static_cast<int64_t>(target_.stamp);
-  request.length = static_cast<int64_t>(length);
-  request.file_size = static_cast<int64_t>(file_size);
-  request.mtime_ns = mtime_ns;
-  core_->FillCaller(&request.caller);
-  Change<idl::kCommitLength>(
-      *core_, std::move(request), params_.session, core_->Deadline(),
-      [weak = weak_from_this(), length, file_size, mtime_ns, stamp = target_.stamp,
-       done = std::move(done)](Result<idl::AttrReply> reply) mutable {
-        auto self = weak.lock();
-        if (!self) {
-          done(Status(Code::kClosed, "the file was closed"));
-          return;
-        }
-        if (reply) {
-          self->committed_length_ = std::max(self->committed_length_, length);
-          done(Status());
-        } else if (reply.error().Is(Code::kStaleStamp) &&
-                   (self->state_ == State::kExcluding || self->target_.stamp != stamp)) {
-          self->CommitLength(file_size, mtime_ns,
-                             std::move(done));  // our own exclusion overtook it
-        } else {
-          done(reply.error());
-        }
-      });
-}
-
-void BlockWriter::Close(BlockClose how, BeforeCommit before_commit, Done<idl::AttrReply> done) {
-  DFS_CHECK(!closing_);
-  if (!error_.ok()) {
-    done(error_);
-    return;
-  }
-  closing_ = true;
-  close_ = std::move(how);
-  before_commit_ = std::move(before_commit);
-  close_done_ = std::move(done);
-  const uint16_t sync = close_.sync || !sync_next_.empty() ? wire::kPacketSync : 0;
-  const uint64_t ticket =
-      writer_.Add(writer_.length(), Buffer(), static_cast<uint16_t>(wire::kPacketLast | sync));
-  last_added_ = true;
-  for (StatusDone& waiting : sync_next_) waiters_.push_back({ticket, std::move(waiting)});
-  sync_next_.clear();
-  if (stream_ != nullptr) {
-    stream_->Pump();
-  } else {
-    StartStream();
-  }
-}
-
-void BlockWriter::MaybeCommitClose() {
-  if (!closing_ || state_ != State::kOpen || !writer_.idle() || writer_.fault()) return;
-  state_ = State::kCommitting;
-  if (stream_ != nullptr) {
-    stream_->Detach();  // gives the connection back: the stream ended by LAST
-    stream_.reset();
-  }
-  if (before_commit_) {
-    BeforeCommit before = std::move(before_commit_);
-    before_commit_ = nullptr;
-    before([weak = weak_from_this()](Status status) {
-      auto self = weak.lock();
-      if (!self || self->state_ != State::kCommitting) return;
-      if (status.ok()) {
-        self->CommitClose();
-      } else {
-        self->Fail(status);
-      }
-    });
-    return;
-  }
-  CommitClose();
-}
-
-void BlockWriter::CommitClose() {
-  idl::CloseBlockRequest request;
-  request.inode = static_cast<int64_t>(params_.inode);
-  request.slot = static_cast<int64_t>(params_.slot);
-  request.block = static_cast<int64_t>(target_.block);
-  request.stamp = static_cast<int64_t>(target_.stamp);
-  request.length = static_cast<int64_t>(writer_.length());
-  for (const wire::Member& m : target_.members) {
-    request.members.push_back(static_cast<int64_t>(m.datanode));
-  }
-  request.file_size = static_cast<int64_t>(close_.file_size);
-  request.mtime_ns = close_.mtime_ns;
-  request.drop_inline = close_.drop_inline;
-  request.rename_to = close_.rename_to;
-  request.rename_replace = close_.rename_replace;
-  core_->FillCaller(&request.caller);
-  Change<idl::kCloseBlock>(*core_, std::move(request), params_.session, core_->Deadline(),
-                           [weak = weak_from_this()](Result<idl::AttrReply> reply) {
-                             auto self = weak.lock();
-                             if (!self || self->state_ != State::kCommitting) return;
-                             if (!reply) {
-                               self->Fail(reply.error().WithContext("close a block"));
-                               return;
-                             }
-                             self->state_ = State::kClosed;
-                             self->committed_length_ = self->writer_.length();
-                             ++self->layout_version_;
-                             for (StatusDone& waiting : std::exchange(self->close_waiters_, {})) {
-                               waiting(Status());
-                             }
-                             Done<idl::AttrReply> done = std::move(self->close_done_);
-                             self->close_done_ = nullptr;
-                             if (done) done(std::move(reply));
-                           });
-}
-
-// ---- The end ------------------------------------------------------------------------------------
-
-void BlockWriter::Fail(Status why) {
-  if (state_ == State::kFailed || state_ == State::kClosed) return;
-  auto keep = shared_from_this();
-  state_ = State::kFailed;
-  error_ = std::move(why);
-  if (timer_ != 0) core_->executor().Cancel(std::exchange(timer_, 0));
-  if (stream_ != nullptr) {
-    stream_->Detach();
-    stream_.reset();
-  }
-  std::vector<StatusDone> syncs = std::move(sync_next_);
-  sync_next_.clear();
-  NotifyWaiters();
-  for (StatusDone& done : syncs) done(error_);
-  for (StatusDone& done : std::exchange(close_waiters_, {})) done(error_);
-  if (close_done_) {
-    Done<idl::AttrReply> done = std::move(close_done_);
-    close_done_ = nullptr;
-    done(error_);
-  }
-  if (on_change_) on_change_();
-}
-
-void BlockWriter::Abandon() {
-  on_change_ = nullptr;
-  Fail(Status(Code::kClosed, "the file was abandoned"));
 }
 
 }  // namespace dfs::client

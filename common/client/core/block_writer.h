@@ -1,6 +1,11 @@
 // BlockWriter: one slot of a file being written. Opens the block (commit), streams packets down the chain,
 // has failed members excluded (commit) and goes on, closes the block (commit). A write goes on with at
-// least one live member. Confined to the core's executor; owned by shared_ptr.
+// least one live member; a new block of which nothing was acknowledged yet gets other members instead.
+// Confined to the core's executor; owned by shared_ptr.
+//
+// Recovery may close the block although the session lives (all its members had restarted). When everything
+// that was acknowledged had been synced nothing can be lost: the block is opened again and what is not
+// acknowledged is sent again. Otherwise the writer fails for good, with kIoError.
 //
 // Invariants: no byte is sent before the stamp and members it is sent under are committed; after a fault
 // nothing counts as acknowledged before the exclusion is committed and the chain was opened under the new
@@ -9,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -43,6 +49,11 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   static std::shared_ptr<BlockWriter> Create(std::shared_ptr<ClientCore> core,
                                              BlockWriterParams params,
                                              std::function<void()> on_change);
+  /// Of a block that create opened already.
+  static std::shared_ptr<BlockWriter> Adopt(std::shared_ptr<ClientCore> core,
+                                            BlockWriterParams params,
+                                            const idl::WritableBlock& block,
+                                            std::function<void()> on_change);
   ~BlockWriter();
 
   /// Bytes at an offset of the block; a gap behind its end is filled with zeros. sync: the packet asks
@@ -60,8 +71,9 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   void Close(BlockClose how, BeforeCommit before_commit, Done<idl::AttrReply> done);
   /// Forgets what was not sent yet, so that a Close ends the block soon.
   void DropUnsent();
-  /// Drops the stream and everything not acknowledged. The block stays open until its session ends.
-  void Abandon();
+  /// Drops the stream and everything not acknowledged. done runs, never from within the call, when no change
+  /// of this writer's is under way any more; the block may still be open then.
+  void Retire(Task done);
 
   const Status& error() const { return error_; }
   uint64_t length() const { return writer_.length(); }
@@ -88,24 +100,40 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
 
   BlockWriter(std::shared_ptr<ClientCore> core, BlockWriterParams params,
               std::function<void()> on_change);
+  template <rpc::Method kMethod, class Request, class Handler>
+  void SendChange(Request request, Handler handler);
   void SendOpenBlock();
   void OnOpened(Result<idl::OpenBlockReply> reply);
+  Status CheckOpened();
+  void BecomeOpen();
   Status TakeBlock(const idl::WritableBlock& block);
   bool KnowsAddresses() const;
   void NoteConfirmed();
   void StartStream();
   void OnProgress();
+  void Changed();
   void HandleFault();
-  void RestartElsewhere();
+  /// The block is new and nobody ever acknowledged a byte of it.
+  bool NothingAcknowledged() const;
   void Exclude(std::vector<int64_t> survivors);
   void OnExcluded(Result<idl::OpenBlockReply> reply);
+  void ExcludeNobody();
+  /// The stamp is not ours any more: recovery may have closed the block.
+  void Reopen(const Status& why);
+  void LookAgain();
+  void OnLooked(Result<idl::GetBlocksReply> reply);
   void NotifyWaiters();
   void SendSync();
   void BeginSync(uint64_t ticket);
+  void OnLengthCommitted(const Status& status, uint64_t length, uint64_t file_size,
+                         int64_t mtime_ns, uint64_t stamp, StatusDone done);
+  void AddLast();
   void MaybeCommitClose();
   void CommitClose();
+  void OnCloseCommitted(Result<idl::AttrReply> reply);
   void RetryAfter(int64_t delay_ns, void (BlockWriter::*what)());
   void Fail(Status why);
+  void CheckRetired();
   int64_t GiveUpAt();
 
   const std::shared_ptr<ClientCore> core_;
@@ -123,13 +151,21 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   std::vector<Waiter> waiters_;        // by ticket
   std::vector<StatusDone> sync_next_;  // wait for the sync after the one under way
   bool sync_under_way_ = false;
-  uint64_t sync_ticket_ = 0;  // of the one under way
+  uint64_t sync_ticket_ = 0;    // of the one under way
+  uint64_t synced_ticket_ = 0;  // everything up to it is on the members' disks
   bool unsynced_ = false;
+  bool new_ = false;           // this writer's opening made the block
+  bool members_anew_ = false;  // of the opening under way
+  bool reopening_ = false;     // after a recovery
+  int reopened_ = 0;
+  int changes_ = 0;  // under way
+  Task retired_;
   bool closing_ = false;
-  bool last_added_ = false;
   BlockClose close_;
   BeforeCommit before_commit_;
   Done<idl::AttrReply> close_done_;
+  std::map<uint64_t, StatusDone> length_waiters_;  // commits of the length under way
+  uint64_t last_length_waiter_ = 0;
   std::vector<StatusDone> close_waiters_;  // lengths that the commit of the close covers
   int64_t trouble_since_ns_ = 0;           // 0: none
   int64_t busy_since_ns_ = 0;

@@ -14,6 +14,7 @@
 #include "common/base/executor.h"
 #include "common/base/random.h"
 #include "common/client/core/namenode_link.h"
+#include "common/client/core/open_files.h"
 #include "common/client/core/session.h"
 #include "common/idl/idl_fwd.h"
 #include "common/rpc/transport.h"
@@ -59,6 +60,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   NamenodeLink& link() { return *link_; }
   Session& session() { return *session_; }
   const std::shared_ptr<wire::StreamPool>& pool() { return pool_; }
+  OpenFiles& files() { return files_; }
 
   void FillCaller(idl::Caller* caller) const;
   /// The inline limit of the cluster; asked once.
@@ -89,6 +91,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   std::shared_ptr<NamenodeLink> link_;
   std::shared_ptr<Session> session_;
   std::shared_ptr<wire::StreamPool> pool_;
+  OpenFiles files_{*this};
   uint32_t inline_limit_ = 0;
   bool inline_limit_known_ = false;
   mutable std::map<uint64_t, int64_t> slow_until_ns_;

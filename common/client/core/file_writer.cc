@@ -10,7 +10,8 @@ namespace dfs::client {
 namespace {
 constexpr uint64_t kPacket = wire::ChainWriter::kMaxPacketBytes;
 constexpr int64_t kPollNs = 250 * kMillisecond;
-constexpr int kClosed = 2;  // of idl::LocatedBlock.state
+constexpr int kOpen = 1;  // of idl::LocatedBlock.state
+constexpr int kClosed = 2;
 }  // namespace
 
 FileWriter::FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open)
@@ -48,32 +49,109 @@ void FileWriter::Create(std::shared_ptr<ClientCore> core, FileCreate how, size_t
       request.mode = static_cast<int32_t>(how.mode);
       core->FillCaller(&request.caller);
       request.exclusive = how.exclusive;
-      request.overwrite = how.overwrite && !how.exclusive;
+      // A writer of this client is told of a cut; the namenode would make it behind its back.
+      const bool overwrite = how.overwrite && !how.exclusive;
+      const bool cut = overwrite && !core->files().Idle();
+      request.overwrite = overwrite && !cut;
       request.replication = static_cast<int32_t>(how.replication);
       request.block_size = static_cast<int64_t>(how.block_size);
       request.open_for_write = true;
       request.mtime_ns = how.mtime_ns;
       request.parents = how.parents;
-      const bool kept = !request.overwrite;  // what was there already
+      request.open_first_block = how.expected_size > limit;
+      request.client_host_id = core->options().host_id;
+      core->files().OpenBegins();
       Change<idl::kCreate>(
           *core, std::move(request), *session, core->Deadline(),
-          [self, limit, kept, done = std::move(done)](Result<idl::CreateReply> reply) mutable {
-            if (!reply) {
-              done(reply.error());
-              return;
-            }
-            // A file of size 0 that was there already may have a block that a dead writer has left open.
-            const bool empty = reply->attr.size == 0 && (reply->created || !kept);
-            // Of a file that was there already it is not said whether it is inline.
-            self->Begin(reply->attr, !reply->created, std::move(reply->inline_data), limit);
-            if (empty) self->hole_from_ = 0;
-            if (empty || !reply->inline_data.empty()) {
-              done(self);
+          [self, how, cut, limit, done = std::move(done)](Result<idl::CreateReply> reply) mutable {
+            self->core_->files().OpenEnds();
+            if (reply) {
+              self->OnCreated(how, cut, std::move(*reply), limit, std::move(done));
             } else {
-              WaitForClosedEnd(self, self->core_->Deadline(), std::move(done));
+              done(reply.error());
             }
           });
     });
+  });
+}
+
+void FileWriter::OnCreated(const FileCreate& how, bool cut, idl::CreateReply reply,
+                           uint32_t inline_limit, Done<Ptr> done) {
+  Begin(reply.attr, !reply.created, std::move(reply.inline_data), inline_limit);
+  const bool overwritten = how.overwrite && !how.exclusive && !cut;
+  if (reply.created || overwritten) {
+    hole_from_ = 0;
+    if (reply.__isset.first_block) AdoptFirstBlock(reply.first_block);
+    Ready(false, std::move(done));
+  } else {
+    // Of a file that was there already it is not said whether it is inline.
+    WaitForBlocks(shared_from_this(), cut, std::move(done));
+  }
+}
+
+void FileWriter::AdoptFirstBlock(const idl::WritableBlock& block) {
+  inline_ = false;
+  hole_from_ = 1;
+  Slot& slot = slots_[0];
+  slot.known = true;
+  BlockWriterParams params;
+  params.inode = inode_;
+  params.session = session_;
+  slot.writer = BlockWriter::Adopt(core_, params, block, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->OnBlockChange(0);
+  });
+  if (!slot.writer->error().ok()) Fail(slot.writer->error());
+}
+
+FileWriter::Ptr FileWriter::Shared(uint64_t inode) const {
+  Ptr other = core_->files().Find(inode);
+  const bool usable = other != nullptr && other.get() != this && other->session_ == session_ &&
+                      other->error_.ok() && !other->closing_;
+  return usable ? other : nullptr;
+}
+
+void FileWriter::Ready(bool cut, Done<Ptr> done) {
+  Ptr writer = Shared(inode_);
+  if (writer != nullptr) {
+    ++writer->handles_;
+    writer->max_open_ = std::max(writer->max_open_, max_open_);
+    Released();  // of this one nothing is needed any more
+  } else {
+    writer = shared_from_this();
+    core_->files().Add(inode_, writer);
+  }
+  if (!cut || writer->size_ == 0) {
+    done(std::move(writer));
+    return;
+  }
+  FileWriter& w = *writer;
+  w.Truncate(0, [writer = std::move(writer), done = std::move(done)](Status status) mutable {
+    if (status.ok()) {
+      done(std::move(writer));
+    } else {
+      writer->Abandon();
+      done(status);
+    }
+  });
+}
+
+void FileWriter::WaitForBlocks(Ptr self, bool cut, Done<Ptr> done) {
+  if (self->Shared(self->inode_) != nullptr) {
+    self->Ready(cut, std::move(done));
+    return;
+  }
+  OpenFiles& files = self->core_->files();
+  const uint64_t inode = self->inode_;
+  files.WhenReleased(inode, [self = std::move(self), cut, done = std::move(done)](Status) mutable {
+    const int64_t deadline_ns = self->core_->Deadline();
+    WaitForClosedEnd(self, deadline_ns,
+                     [self, cut, done = std::move(done)](Result<Ptr> waited) mutable {
+                       if (waited) {
+                         self->Ready(cut, std::move(done));
+                       } else {
+                         done(waited.error());
+                       }
+                     });
   });
 }
 
@@ -100,30 +178,38 @@ void FileWriter::Open(std::shared_ptr<ClientCore> core, FileOpen how, size_t max
       request.for_write = true;
       request.session = static_cast<int64_t>(*session);
       core->FillCaller(&request.caller);
-      request.truncate = how.truncate;
+      const bool cut = how.truncate && !core->files().Idle();
+      request.truncate = how.truncate && !cut;
       request.client_host_id = core->options().host_id;
+      core->files().OpenBegins();
       Change<idl::kOpenFile>(
           *core, std::move(request), *session, core->Deadline(),
-          [self, limit, done = std::move(done)](Result<idl::OpenFileReply> reply) mutable {
-            if (!reply) {
-              done(reply.error());
-              return;
-            }
-            if (reply->attr.type == idl::FileType::DIRECTORY) {
-              done(Status(Code::kIsDirectory, "is a directory"));
-              return;
-            }
-            const bool in_inode = reply->has_inline_data || reply->attr.size == 0;
-            self->Begin(reply->attr, reply->has_inline_data, std::move(reply->inline_data), limit);
-            if (in_inode && reply->blocks.empty()) {
-              self->hole_from_ = 0;
-              done(self);
+          [self, cut, limit, done = std::move(done)](Result<idl::OpenFileReply> reply) mutable {
+            self->core_->files().OpenEnds();
+            if (reply) {
+              self->OnOpened(cut, std::move(*reply), limit, std::move(done));
             } else {
-              WaitForClosedEnd(self, self->core_->Deadline(), std::move(done));
+              done(reply.error());
             }
           });
     });
   });
+}
+
+void FileWriter::OnOpened(bool cut, idl::OpenFileReply reply, uint32_t inline_limit,
+                          Done<Ptr> done) {
+  if (reply.attr.type == idl::FileType::DIRECTORY) {
+    done(Status(Code::kIsDirectory, "is a directory"));
+    return;
+  }
+  const bool in_inode = reply.has_inline_data || reply.attr.size == 0;
+  Begin(reply.attr, reply.has_inline_data, std::move(reply.inline_data), inline_limit);
+  if (in_inode && reply.blocks.empty()) {
+    hole_from_ = 0;
+    Ready(cut, std::move(done));
+  } else {
+    WaitForBlocks(shared_from_this(), cut, std::move(done));
+  }
 }
 
 void FileWriter::Begin(const idl::Attr& attr, bool has_inline, std::string inline_data,
@@ -160,10 +246,16 @@ void FileWriter::WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done)
           return;
         }
         bool foreign = false;
+        std::vector<uint64_t> left;  // open for this session, and nobody here writes them
+        const bool nobody = self->core_->files().Find(self->inode_) == nullptr &&
+                            !self->core_->files().releasing(self->inode_);
         for (const idl::LocatedBlock& b : reply->blocks) {
-          foreign |= b.block != 0 && b.state != kClosed &&
-                     (b.state != 1 || static_cast<uint64_t>(b.writer_session) != self->session_);
+          if (b.block == 0 || b.state == kClosed) continue;
+          foreign = true;
+          const bool own = static_cast<uint64_t>(b.writer_session) == self->session_;
+          if (b.state == kOpen && own && nobody) left.push_back(static_cast<uint64_t>(b.slot));
         }
+        self->core_->files().Release(self->inode_, self->session_, std::move(left), {});
         const bool moved = static_cast<uint64_t>(reply->attr.size) > (last + 2) * self->block_size_;
         self->size_ = static_cast<uint64_t>(reply->attr.size);
         *self->attr_ = reply->attr;
@@ -196,8 +288,7 @@ void FileWriter::TakeLayout(const std::vector<idl::LocatedBlock>& blocks, uint64
     Slot& slot = slots_[index];
     slot.stamp = static_cast<uint64_t>(b.stamp);
     slot.length = static_cast<uint64_t>(b.length);
-    slot.known =
-        b.state == kClosed || (b.state == 1 && static_cast<uint64_t>(b.writer_session) == session_);
+    slot.known = b.state == kClosed;
   }
 }
 
@@ -285,6 +376,7 @@ void FileWriter::WriteToBlocks(uint64_t offset, const Buffer& data, bool sync) {
 }
 
 void FileWriter::WriteToSlot(uint64_t index, uint64_t offset, Buffer data, bool sync) {
+  if (!error_.ok()) return;
   Slot& slot = slots_[index];
   if (index >= hole_from_) {
     slot.known = true;
@@ -297,6 +389,7 @@ void FileWriter::WriteToSlot(uint64_t index, uint64_t offset, Buffer data, bool 
     return;
   }
   if (slot.writer == nullptr) OpenSlot(index, slot);
+  if (slot.writer == nullptr) return;  // it could not even ask, and the file has failed
   slot.writer->Write(offset, std::move(data), sync);
 }
 
@@ -369,6 +462,14 @@ void FileWriter::FetchSlot(uint64_t index, int64_t deadline_ns) {
           self->DrainDeferred(index);
           return;
         }
+        // Left open by an earlier writer of this session: this one has it not, or it would not ask.
+        for (const idl::LocatedBlock& b : reply->blocks) {
+          const bool own = static_cast<uint64_t>(b.writer_session) == self->session_;
+          if (static_cast<uint64_t>(b.slot) == index && b.state == kOpen && own &&
+              !self->core_->files().releasing(self->inode_)) {
+            self->core_->files().Release(self->inode_, self->session_, {index}, {});
+          }
+        }
         if (self->core_->Now() + kPollNs >= deadline_ns) {
           self->Fail(Status(Code::kBusy, "another writer has the block open"));
           return;
@@ -403,6 +504,8 @@ uint64_t FileWriter::unacked_bytes() const {
 }
 
 void FileWriter::WhenBelow(uint64_t bytes, StatusDone done) {
+  // What is gathered for a packet would wait for more to come.
+  if (run_.size() >= bytes) EmitRun(false);
   if (!error_.ok() || unacked_bytes() < bytes) {
     done(error_);
     return;
@@ -458,6 +561,20 @@ void FileWriter::Fail(const Status& why) {
   inline_waiters_.clear();
   for (StatusDone& done : inline_waiters) done(error_);
   CheckWaiters();
+  GiveUpBlocks();
+}
+
+void FileWriter::GiveUpBlocks() {
+  std::vector<uint64_t> slots;
+  std::vector<std::shared_ptr<BlockWriter>> writers;
+  for (auto& [index, slot] : slots_) {
+    if (slot.writer == nullptr) continue;
+    exclusions_ += slot.writer->exclusions();
+    slots.push_back(index);
+    writers.push_back(std::move(slot.writer));
+    slot.writer = nullptr;
+  }
+  core_->files().Release(inode_, session_, std::move(slots), std::move(writers));
 }
 
 }  // namespace dfs::client

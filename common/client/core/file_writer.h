@@ -3,6 +3,10 @@
 // nobody ever sees a later part of an append without the earlier one. Confined to the core's executor;
 // owned by shared_ptr.
 //
+// One client has one FileWriter of a file: a second open shares it (handles_), and Close and Abandon of any but
+// the last handle leave it open. A writer that fails has its blocks given up, so that recovery closes them and
+// others, a new open of this client among them, may go on with all that was acknowledged.
+//
 // Inline files (protocols, section 7): a file that outgrows the inline limit is written to slot 0; its old
 // inline bytes stay authoritative until the block that holds them is synced on every member and closed with
 // drop_inline, which the first flush, sync or close does.
@@ -31,6 +35,7 @@ struct FileCreate {
   uint32_t replication = 0;
   uint64_t block_size = 0;
   int64_t mtime_ns = 0;
+  uint64_t expected_size = 0;  // more than the inline limit: the first block comes with the file
 };
 
 struct FileOpen {
@@ -51,7 +56,7 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   /// max_open: blocks kept open at once; 1 for a writer that goes from beginning to end.
   static void Create(std::shared_ptr<ClientCore> core, FileCreate how, size_t max_open,
                      Done<Ptr> done);
-  /// Waits until no dead writer's block is left open at the file's end.
+  /// Waits until no other writer's block is left open at the file's end.
   static void Open(std::shared_ptr<ClientCore> core, FileOpen how, size_t max_open, Done<Ptr> done);
   ~FileWriter();
 
@@ -98,6 +103,15 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open);
   void Begin(const idl::Attr& attr, bool has_inline, std::string inline_data,
              uint32_t inline_limit);
+  void OnCreated(const FileCreate& how, bool cut, idl::CreateReply reply, uint32_t inline_limit,
+                 Done<Ptr> done);
+  void OnOpened(bool cut, idl::OpenFileReply reply, uint32_t inline_limit, Done<Ptr> done);
+  void AdoptFirstBlock(const idl::WritableBlock& block);
+  /// The file's writer of this client, if it can take another handle.
+  Ptr Shared(uint64_t inode) const;
+  /// Hands a handle out: of this writer, or of the one that was there first. cut: to nothing, before.
+  void Ready(bool cut, Done<Ptr> done);
+  static void WaitForBlocks(Ptr self, bool cut, Done<Ptr> done);
   void TakeLayout(const std::vector<idl::LocatedBlock>& blocks, uint64_t from, uint64_t to);
   static void WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done);
 
@@ -132,11 +146,14 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   bool Dirty() const;
   void Released();
   void Fail(const Status& why);
-  uint64_t SlotEnd(uint64_t index) const;
+  /// Has the namenode close what is open by recovery.
+  void GiveUpBlocks();
+  void CloseOneHandle(const FileClose& how, StatusDone done);
 
   const std::shared_ptr<ClientCore> core_;
   const uint64_t session_;
-  const size_t max_open_;
+  size_t max_open_;
+  int handles_ = 1;
   std::unique_ptr<idl::Attr> attr_;
   uint64_t inode_ = 0;
   uint64_t block_size_ = 1;

@@ -220,6 +220,10 @@ void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
 
 void FileWriter::CloseSlot(uint64_t index, BlockClose how, StatusDone done) {
   Slot& slot = slots_[index];
+  if (!error_.ok()) {
+    done(error_);  // its blocks are given up
+    return;
+  }
   DFS_CHECK(slot.writer != nullptr && !slot.closing);
   slot.closing = true;
   slot.close_waiters.push_back(std::move(done));
@@ -241,8 +245,8 @@ void FileWriter::OnSlotClosed(uint64_t index, const Status& status) {
   auto keep = shared_from_this();
   Slot& slot = slots_[index];
   slot.closing = false;
-  if (!status.ok()) {
-    Fail(status);
+  if (!status.ok() || slot.writer == nullptr) {
+    if (!status.ok()) Fail(status);
     // Fail does nothing when another block failed first.
     for (StatusDone& waiter : std::exchange(slot.close_waiters, {})) waiter(error_);
     return;
@@ -273,6 +277,11 @@ void FileWriter::Close(FileClose how, StatusDone done) {
     done(Status(Code::kBadDescriptor, "the file is closed"));
     return;
   }
+  if (handles_ > 1) {
+    --handles_;
+    CloseOneHandle(how, std::move(done));
+    return;
+  }
   EmitRun(false);
   Settled([weak = weak_from_this(), how = std::move(how),
            done = std::move(done)](Status status) mutable {
@@ -294,6 +303,31 @@ void FileWriter::Close(FileClose how, StatusDone done) {
           });
     } else {
       self->CloseAll(std::move(how), std::move(done));
+    }
+  });
+}
+
+void FileWriter::CloseOneHandle(const FileClose& how, StatusDone done) {
+  // The others go on: what a close promises is given without closing anything.
+  StatusDone flushed = [weak = weak_from_this(), how,
+                        done = std::move(done)](Status status) mutable {
+    auto self = weak.lock();
+    if (status.ok() && self && !how.rename_to.empty()) {
+      self->Rename(how, std::move(done));
+    } else {
+      done(status);
+    }
+  };
+  if (!how.sync) {
+    Flush(std::move(flushed));
+    return;
+  }
+  Sync([weak = weak_from_this(), flushed = std::move(flushed)](Status status) mutable {
+    auto self = weak.lock();
+    if (status.ok() && self) {
+      self->Flush(std::move(flushed));
+    } else {
+      flushed(status);
     }
   });
 }
@@ -356,8 +390,10 @@ void FileWriter::Rename(const FileClose& how, StatusDone done) {
 void FileWriter::Released() {
   if (!registered_) return;
   registered_ = false;
-  core_->session().RemoveOpenInode(inode_);
-  if (core_->closed() || core_->session().id() != session_) return;
+  core_->files().Remove(inode_, this);
+  GiveUpBlocks();
+  const bool still_open = core_->session().RemoveOpenInode(inode_);
+  if (still_open || core_->closed() || core_->session().id() != session_) return;
   idl::CloseFileRequest request;
   request.inode = static_cast<int64_t>(inode_);
   request.session = static_cast<int64_t>(session_);
@@ -367,6 +403,10 @@ void FileWriter::Released() {
 
 void FileWriter::Abandon() {
   if (closing_ || abandoned_) return;
+  if (handles_ > 1) {
+    --handles_;
+    return;
+  }
   closing_ = true;
   abandoned_ = true;
   run_.clear();
@@ -466,6 +506,8 @@ void FileWriter::SetSize(uint64_t size, StatusDone done) {
           if (!self->inline_) {
             self->slots_.clear();
             self->hole_from_ = (size + self->block_size_ - 1) / self->block_size_;
+            self->inline_ = size == 0;
+            if (size == 0) self->server_has_inline_ = false;
           }
           ++self->layout_version_;
           if (self->reader_ != nullptr) self->reader_->Invalidate();

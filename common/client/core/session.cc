@@ -202,9 +202,12 @@ void Session::AddOpenInode(uint64_t inode) {
   ++open_inodes_[inode];
 }
 
-void Session::RemoveOpenInode(uint64_t inode) {
+bool Session::RemoveOpenInode(uint64_t inode) {
   auto it = open_inodes_.find(inode);
-  if (it != open_inodes_.end() && --it->second == 0) open_inodes_.erase(it);
+  if (it == open_inodes_.end()) return false;
+  if (--it->second > 0) return true;
+  open_inodes_.erase(it);
+  return false;
 }
 
 void Session::Close() {

@@ -46,7 +46,8 @@ class Session : public std::enable_shared_from_this<Session> {
               rpc::ReplyCallback done);
   /// An inode that the session has open, so that keep-alives say so. Counted.
   void AddOpenInode(uint64_t inode);
-  void RemoveOpenInode(uint64_t inode);
+  /// Whether the session still has it open.
+  bool RemoveOpenInode(uint64_t inode);
   /// Says goodbye without waiting.
   void Close();
 

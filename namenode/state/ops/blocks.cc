@@ -4,6 +4,7 @@
 
 #include "common/auth/permissions.h"
 #include "namenode/state/ops/names.h"
+#include "namenode/state/ops/ops.h"
 
 namespace dfs::nn {
 
@@ -193,6 +194,30 @@ Status ReplaceInline(Txn& txn, Inode* inode, const std::string& data) {
   return SetFileSize(txn, inode, data.size());
 }
 
+Result<OpenBlockResult> OpenNewBlock(Txn& txn, Inode* inode, uint64_t slot,
+                                     const std::vector<DatanodeId>& members) {
+  DFS_RETURN_IF_ERROR(CheckMembers(members));
+  DFS_ASSIGN_OR_RETURN(std::optional<Session> session, txn.FindSession(txn.header().session));
+  if (!session) return Status(Code::kUnknownSession, "no such session");
+  if (session->open_blocks >= kMaxOpenBlocksPerSession)
+    return Status(Code::kOverloaded, "too many open blocks: close some");
+  Counters& counters = txn.mutable_counters();
+  const BlockId id(counters.next_block++);
+  counters.blocks += 1;
+  BlockRecord block;
+  block.inode = inode->id;
+  block.slot = slot;
+  block.replication = inode->replication;
+  block.stamp = Stamp(counters.next_stamp++);
+  block.members = members;
+  inode->block_count += 1;
+  inode->data_version += 1;
+  txn.Put(SlotKey(inode->id, slot), EncodeSlot({id}));
+  DFS_RETURN_IF_ERROR(SetBlockState(txn, id, &block, BlockState::kOpen, txn.header().session));
+  txn.PutBlock(id, block);
+  return ResultOf(id, block, Stamp());
+}
+
 OpenBlockResult ResultOf(BlockId id, const BlockRecord& block, Stamp old_stamp) {
   OpenBlockResult result;
   result.block = id;
@@ -212,6 +237,24 @@ Status FenceOpenBlocks(Txn& txn, SessionId session) {
   for (const auto& [key, value] : open) {
     BlockId id(KeyNumber(key, 9));
     DFS_ASSIGN_OR_RETURN(BlockRecord block, txn.MustGetBlock(id));
+    DFS_RETURN_IF_ERROR(SetBlockState(txn, id, &block, BlockState::kOpen, SessionId()));
+    txn.PutBlock(id, block);
+  }
+  return Status::Ok();
+}
+
+Status ApplyOp(Txn& txn, const ReleaseBlocksCommand& command, std::string*) {
+  DFS_RETURN_IF_ERROR(RequireSession(txn));
+  const SessionId session = txn.header().session;
+  DFS_ASSIGN_OR_RETURN(auto open,
+                       txn.Collect(OpenBlockPrefix(session), {}, kMaxOpenBlocksPerSession + 1));
+  for (const auto& [key, value] : open) {
+    BlockId id(KeyNumber(key, 9));
+    DFS_ASSIGN_OR_RETURN(BlockRecord block, txn.MustGetBlock(id));
+    if (block.inode != command.inode) continue;
+    const std::vector<uint64_t>& slots = command.slots;
+    if (!slots.empty() && std::find(slots.begin(), slots.end(), block.slot) == slots.end())
+      continue;
     DFS_RETURN_IF_ERROR(SetBlockState(txn, id, &block, BlockState::kOpen, SessionId()));
     txn.PutBlock(id, block);
   }

@@ -46,6 +46,11 @@ Status TruncateFile(Txn& txn, Inode* inode, uint64_t size);
 /// Replaces the content of a file without blocks; the caller puts the inode.
 Status ReplaceInline(Txn& txn, Inode* inode, const std::string& data);
 
+/// Makes the block of a hole and opens it for the header's session, within the session's bound. Puts the
+/// block; the caller puts the inode. kOverloaded: too many are open.
+Result<OpenBlockResult> OpenNewBlock(Txn& txn, Inode* inode, uint64_t slot,
+                                     const std::vector<DatanodeId>& members);
+
 OpenBlockResult ResultOf(BlockId id, const BlockRecord& block, Stamp old_stamp);
 
 /// Fences the session's open blocks: they have to be recovered.

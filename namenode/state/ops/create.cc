@@ -21,6 +21,29 @@ Status CheckArguments(const CreateCommand& c) {
   return Status::Ok();
 }
 
+/// The reply, after the first block was opened when that was asked for; puts the inode.
+Status Finish(Txn& txn, const CreateCommand& c, Inode inode, bool created, std::string* payload) {
+  if (!c.open_first) {
+    txn.PutInode(inode);
+    *payload = EncodeResult(CreateResult{inode, created});
+    return Status::Ok();
+  }
+  CreateOpenResult result;
+  const bool empty = inode.IsRegular() && inode.size == 0 && inode.block_count == 0;
+  if (empty && !c.first_members.empty() && txn.header().session.valid()) {
+    Result<OpenBlockResult> opened = OpenNewBlock(txn, &inode, 0, c.first_members);
+    // Too many are open: the writer is told when it opens the block itself.
+    if (!opened && !opened.error().Is(Code::kOverloaded)) return opened.error();
+    if (opened) result.block = std::move(*opened);
+    result.opened = result.block.block.valid();
+  }
+  txn.PutInode(inode);
+  result.attr = inode;
+  result.created = created;
+  *payload = EncodeResult(result);
+  return Status::Ok();
+}
+
 Status OpenExisting(Txn& txn, const CreateCommand& c, const Dentry& dentry, std::string* payload) {
   if (c.exclusive) return Status(Code::kAlreadyExists, "the name is taken");
   if (dentry.type == FileType::kDirectory) return Status(Code::kIsDirectory, "is a directory");
@@ -33,9 +56,11 @@ Status OpenExisting(Txn& txn, const CreateCommand& c, const Dentry& dentry, std:
     DFS_RETURN_IF_ERROR(TruncateFile(txn, &inode, 0));
     if (c.has_inline) DFS_RETURN_IF_ERROR(ReplaceInline(txn, &inode, c.inline_data));
     if (c.mtime_ns != 0) inode.mtime_ns = c.mtime_ns;
-    txn.PutInode(inode);
+    return Finish(txn, c, std::move(inode), false, payload);
   }
-  *payload = EncodeResult(CreateResult{inode, false});
+  // It is left alone.
+  *payload = c.open_first ? EncodeResult(CreateOpenResult{inode, false, false, {}})
+                          : EncodeResult(CreateResult{inode, false});
   return Status::Ok();
 }
 
@@ -74,11 +99,9 @@ Status ApplyOp(Txn& txn, const CreateCommand& command, std::string* payload) {
   if (command.mtime_ns != 0) inode.mtime_ns = command.mtime_ns;
   AddEntry(txn, &parent, name, {inode.id, inode.type});
   txn.PutInode(parent);
-  txn.PutInode(inode);
   DFS_RETURN_IF_ERROR(
       Charge(txn, parent.id, {1, 0, static_cast<int64_t>(inode.size)}, ChargeMode::kMustBeLive));
-  *payload = EncodeResult(CreateResult{inode, true});
-  return Status::Ok();
+  return Finish(txn, command, std::move(inode), true, payload);
 }
 
 }  // namespace dfs::nn

@@ -17,8 +17,9 @@ Status CheckExisting(const Txn& txn, const OpenBlockCommand& command, const Bloc
     return Status(Code::kBusy, "another client is writing the block").WithRetryAfter(200);
   if (block.stamp != command.expected_stamp && !DefectOn(Defect::kOpenNotCompareAndSet))
     return Status(Code::kStaleStamp, "the block's stamp is " + std::to_string(block.stamp.value));
-  // Nobody but the members of an open block has its acknowledged bytes.
-  if (own && !IsSubset(command.members, block.members))
+  // Nobody but the members of an open block has its acknowledged bytes, when there are any.
+  const bool anew = command.members_anew && block.length == 0;
+  if (own && !anew && !IsSubset(command.members, block.members))
     return Status(Code::kConflict, "not a member of the open block");
   return Status::Ok();
 }
@@ -35,29 +36,22 @@ Status ApplyOp(Txn& txn, const OpenBlockCommand& command, std::string* payload) 
   DFS_ASSIGN_OR_RETURN(std::optional<Session> session, txn.FindSession(txn.header().session));
   if (!session) return Status(Code::kUnknownSession, "no such session");
   DFS_ASSIGN_OR_RETURN(std::optional<SlotRecord> slot, txn.FindSlot(inode.id, command.slot));
-  Counters& counters = txn.mutable_counters();
-  BlockId id;
-  BlockRecord block;
-  Stamp old_stamp;
-  if (slot) {
-    id = slot->block;
-    DFS_ASSIGN_OR_RETURN(block, txn.MustGetBlock(id));
-    DFS_RETURN_IF_ERROR(CheckExisting(txn, command, block));
-    old_stamp = block.stamp;
-  } else {
+  if (!slot) {
     if (command.expected_stamp.valid())
       return Status(Code::kStaleStamp, "the slot has no block (any more)");
-    id = BlockId(counters.next_block++);
-    counters.blocks += 1;
-    block.inode = inode.id;
-    block.slot = command.slot;
-    block.replication = inode.replication;
-    inode.block_count += 1;
-    txn.Put(SlotKey(inode.id, command.slot), EncodeSlot({id}));
+    DFS_ASSIGN_OR_RETURN(OpenBlockResult result,
+                         OpenNewBlock(txn, &inode, command.slot, command.members));
+    txn.PutInode(inode);
+    *payload = EncodeResult(result);
+    return Status::Ok();
   }
+  const BlockId id = slot->block;
+  DFS_ASSIGN_OR_RETURN(BlockRecord block, txn.MustGetBlock(id));
+  DFS_RETURN_IF_ERROR(CheckExisting(txn, command, block));
+  const Stamp old_stamp = block.stamp;
   if (block.state == BlockState::kClosed && session->open_blocks >= kMaxOpenBlocksPerSession)
     return Status(Code::kOverloaded, "too many open blocks: close some");
-  block.stamp = Stamp(counters.next_stamp++);
+  block.stamp = Stamp(txn.mutable_counters().next_stamp++);
   block.members = command.members;
   DFS_RETURN_IF_ERROR(SetBlockState(txn, id, &block, BlockState::kOpen, txn.header().session));
   inode.data_version += 1;

@@ -32,6 +32,7 @@ Status ApplyOp(Txn& txn, const ExcludeMembersCommand& command, std::string* payl
 Status ApplyOp(Txn& txn, const CommitLengthCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const CloseBlockCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const WriteInlineCommand& command, std::string* payload);
+Status ApplyOp(Txn& txn, const ReleaseBlocksCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const BeginBlockRecoveryCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const ExcludeFromRecoveryCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const FinishBlockRecoveryCommand& command, std::string* payload);

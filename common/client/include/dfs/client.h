@@ -228,7 +228,14 @@ class Client {
   /// kAlreadyExists with CreateOptions::exclusive; kInvalidArgument when neither exclusive nor
   /// overwrite.
   Result<Writer> create(std::string_view path, CreateOptions options = {}) const;
-  /// A Writer that begins at the end of an existing file.
+  /// A Writer that begins at the end of an existing file. Waits, up to the time-out (kBusy), while another
+  /// client has the end open for writing.
+  ///
+  /// Within one Client all Writers and FileHandles of a file share one state: each sees at once what any of
+  /// them wrote, synced or not, and the same length. Every Writer still writes from its own position.
+  /// When writing fails for good (kTimedOut, kIoError, kUnknownSession, ...) all of them fail from then on:
+  /// what was acknowledged stays, the namenodes close the file with it within seconds, and a new open
+  /// waits for that and goes on from there.
   Result<Writer> append(std::string_view path) const;
   Result<FileHandle> open_rw(std::string_view path, OpenOptions options = {}) const;
 

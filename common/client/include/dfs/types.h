@@ -125,6 +125,8 @@ struct CreateOptions {
   int64_t mtime_ns = 0;      ///< 0: now
   bool sync_on_close =
       true;  ///< close() returns when the bytes are on the disks of all live replicas
+  /// A hint: at least so much will be written. Above the cluster's inline limit it saves a commit.
+  uint64_t expected_size = 0;
 };
 
 struct OpenOptions {
