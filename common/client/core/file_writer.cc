@@ -235,7 +235,8 @@ void FileWriter::WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done)
   idl::GetBlocksRequest request;
   request.inode = static_cast<int64_t>(self->inode_);
   request.offset = static_cast<int64_t>(last * self->block_size_);
-  request.length = static_cast<int64_t>(2 * self->block_size_);
+  // Also what lies behind: a dead writer's block there would lengthen the file when it is recovered.
+  request.length = INT64_MAX - request.offset;
   self->core_->FillCaller(&request.caller);
   request.client_host_id = self->core_->options().host_id;
   Read<idl::kGetBlocks>(
