@@ -318,6 +318,70 @@ TEST(ClientHandles, CreatingAnewCutsTheFileForAllHandlesOfTheClient) {
   EXPECT_EQ(c.violations, std::vector<std::string>());
 }
 
+TEST(ClientHandles, AFlushOfOverwrittenBytesGivesTheFileANewVersion) {
+  FakeCluster c(83);
+  auto core = c.MakeClient();
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, Pattern(100'000, 7));
+  ASSERT_TRUE(Flush(c, *file).ok());
+  const int64_t version = File(c, "f").attr.data_version;
+  ASSERT_TRUE(Flush(c, *file).ok());
+  EXPECT_EQ(File(c, "f").attr.data_version, version) << "nothing was written";
+  Write(c, *file, 500, "over");
+  char back[4];
+  auto read = c.Wait<size_t>([&](Done<size_t> done) {
+    (*file)->ReadAt(500, back, 4, std::make_shared<FileReader::Guard>(), std::move(done));
+  });
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(std::string(back, 4), "over");
+  EXPECT_EQ(File(c, "f").attr.data_version, version) << "a reader of this client needs no commit";
+  ASSERT_TRUE(Flush(c, *file).ok());
+  EXPECT_GT(File(c, "f").attr.data_version, version);
+  ASSERT_TRUE(Close(c, *file).ok());
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+TEST(ClientHandles, TheTimeOfWritingIsWhatItsWriterSays) {
+  FakeCluster c(84);
+  auto core = c.MakeClient();
+  for (const size_t size : {100u, 100'000u}) {
+    const std::string name = "f" + std::to_string(size);
+    auto file = Create(c, core, name);
+    ASSERT_TRUE(file.ok());
+    c.OnClient([&] { (*file)->SetWriteTime(1'234); });
+    Write(c, *file, 0, Pattern(size, 7));
+    ASSERT_TRUE(Flush(c, *file).ok());
+    EXPECT_EQ(File(c, name).attr.mtime_ns, 1'234);
+    c.OnClient([&] { (*file)->SetWriteTime(5'678); });
+    Append(c, *file, "more");
+    ASSERT_TRUE(Close(c, *file).ok());
+    EXPECT_EQ(File(c, name).attr.mtime_ns, 5'678);
+  }
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+TEST(ClientHandles, AFileIsOpenedByItsInode) {
+  FakeCluster c(85);
+  auto core = c.MakeClient();
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  const uint64_t inode = (*file)->inode();
+  Write(c, *file, 0, "one");
+  ASSERT_TRUE(Close(c, *file).ok());
+  c.names["moved"] = inode;
+  c.names.erase("f");
+  auto again = c.Wait<Ptr>([&](Done<Ptr> done) {
+    FileOpen how;
+    how.inode = inode;
+    FileWriter::Open(core, how, 1, std::move(done));
+  });
+  ASSERT_TRUE(again.ok()) << again.error().ToString();
+  Append(c, *again, "two");
+  ASSERT_TRUE(Close(c, *again).ok());
+  EXPECT_EQ(Content(c, "moved"), "onetwo");
+}
+
 TEST(ClientHandles, AnOpenWaitsForTheCloseUnderWay) {
   FakeCluster c(82);
   auto core = c.MakeClient();

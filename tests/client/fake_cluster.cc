@@ -251,8 +251,9 @@ FakeBlock* FakeCluster::FindBlock(uint64_t id) {
   return nullptr;
 }
 
-void FakeCluster::Touch(FakeFile& file) {
+void FakeCluster::Touch(FakeFile& file, int64_t mtime_ns) {
   ++file.attr.data_version;
+  file.attr.mtime_ns = mtime_ns != 0 ? mtime_ns : scheduler.now_ns();
 }
 
 }  // namespace dfs::client

@@ -138,7 +138,7 @@ class FakeCluster {
   std::vector<idl::LocatedBlock> Located(const FakeFile& file);
   std::optional<uint64_t> Inode(const idl::Ref& ref) const;
   FakeBlock* FindBlock(uint64_t id);
-  void Touch(FakeFile& file);
+  void Touch(FakeFile& file, int64_t mtime_ns = 0);
   std::vector<uint64_t> ChooseMembers(const std::vector<int64_t>& exclude);
 
   sim::SimNode* client_node_ = nullptr;

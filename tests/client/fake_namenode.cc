@@ -263,7 +263,7 @@ Result<Buffer> FakeCluster::CloseBlock(const Buffer& payload) {
       file.has_inline = false;
       file.inline_data.clear();
     }
-    Touch(file);
+    Touch(file, r.mtime_ns);
     if (!r.rename_to.empty()) {
       if (names.count(r.rename_to) && !r.rename_replace) {
         return Status(Code::kAlreadyExists, "exists");
@@ -349,7 +349,7 @@ Result<Buffer> FakeCluster::CommitLength(const Buffer& payload) {
     }
     b.length = std::max(b.length, static_cast<uint64_t>(r.length));
     file.attr.size = std::max(file.attr.size, r.file_size);
-    Touch(file);
+    Touch(file, r.mtime_ns);
     idl::AttrReply reply;
     reply.attr = file.attr;
     return reply;
@@ -365,7 +365,7 @@ Result<Buffer> FakeCluster::WriteInline(const Buffer& payload) {
     file.has_inline = true;
     file.inline_data = r.data;
     file.attr.size = static_cast<int64_t>(r.data.size());
-    Touch(file);
+    Touch(file, r.mtime_ns);
     idl::AttrReply reply;
     reply.attr = file.attr;
     return reply;

@@ -80,6 +80,8 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   uint64_t stamp() const { return target_.stamp; }
   uint64_t acked_length() const { return writer_.acked_length(); }
   uint64_t committed_length() const { return committed_length_; }
+  /// Bytes were added since the last commit of the length, overwritten ones included.
+  bool uncommitted() const { return writer_.added() > committed_ticket_; }
   uint64_t slot() const { return params_.slot; }
   uint64_t unacked_bytes() const { return writer_.unacked_bytes(); }
   /// Bytes were added since the last sync began.
@@ -147,6 +149,7 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   uint64_t expected_stamp_;       // of the next open_block
   uint64_t confirmed_stamp_ = 0;  // the highest that all members took on; 0: none, the block is new
   uint64_t committed_length_ = 0;
+  uint64_t committed_ticket_ = 0;      // what had been added when it was last committed
   std::vector<uint64_t> unreachable_;  // told to the namenode when a block is opened
   std::vector<Waiter> waiters_;        // by ticket
   std::vector<StatusDone> sync_next_;  // wait for the sync after the one under way

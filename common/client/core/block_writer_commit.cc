@@ -237,6 +237,7 @@ void BlockWriter::CommitLength(uint64_t file_size, int64_t mtime_ns, StatusDone 
     return;
   }
   const uint64_t length = writer_.acked_length();
+  const uint64_t covers = writer_.acked();
   idl::CommitLengthRequest request;
   request.inode = static_cast<int64_t>(params_.inode);
   request.slot = static_cast<int64_t>(params_.slot);
@@ -248,17 +249,19 @@ void BlockWriter::CommitLength(uint64_t file_size, int64_t mtime_ns, StatusDone 
   core_->FillCaller(&request.caller);
   const uint64_t waiter = ++last_length_waiter_;
   length_waiters_[waiter] = std::move(done);
-  SendChange<idl::kCommitLength>(std::move(request),
-                                 [waiter, length, file_size, mtime_ns, stamp = target_.stamp](
-                                     BlockWriter& self, Result<idl::AttrReply> reply) {
-                                   auto it = self.length_waiters_.find(waiter);
-                                   if (it == self.length_waiters_.end())
-                                     return;  // the close was faster, or failed
-                                   StatusDone waiting = std::move(it->second);
-                                   self.length_waiters_.erase(it);
-                                   self.OnLengthCommitted(reply.status(), length, file_size,
-                                                          mtime_ns, stamp, std::move(waiting));
-                                 });
+  SendChange<idl::kCommitLength>(
+      std::move(request), [waiter, length, covers, file_size, mtime_ns, stamp = target_.stamp](
+                              BlockWriter& self, Result<idl::AttrReply> reply) {
+        if (reply) {
+          self.committed_ticket_ = std::max(self.committed_ticket_, covers);
+        }
+        auto it = self.length_waiters_.find(waiter);
+        if (it == self.length_waiters_.end()) return;  // the close was faster, or failed
+        StatusDone waiting = std::move(it->second);
+        self.length_waiters_.erase(it);
+        self.OnLengthCommitted(reply.status(), length, file_size, mtime_ns, stamp,
+                               std::move(waiting));
+      });
 }
 
 void BlockWriter::OnLengthCommitted(const Status& status, uint64_t length, uint64_t file_size,

@@ -172,8 +172,9 @@ void FileWriter::Open(std::shared_ptr<ClientCore> core, FileOpen how, size_t max
         return;
       }
       Ptr self(new FileWriter(core, *session, max_open));
-      self->path_ = how.path;
+      self->path_ = how.inode == 0 ? how.path : "inode " + std::to_string(how.inode) + how.path;
       idl::OpenFileRequest request;
+      request.ref.inode = static_cast<int64_t>(how.inode);
       request.ref.path = how.path;
       request.for_write = true;
       request.session = static_cast<int64_t>(*session);

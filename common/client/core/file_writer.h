@@ -39,7 +39,8 @@ struct FileCreate {
 };
 
 struct FileOpen {
-  std::string path;
+  std::string path;    // relative to the inode; "": the inode itself
+  uint64_t inode = 0;  // 0: the root
   bool truncate = false;
 };
 
@@ -65,7 +66,10 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   void Append(Buffer data) { Write(size_, std::move(data)); }
   /// Ok when fewer bytes than this wait for acknowledgement: the back-pressure.
   void WhenBelow(uint64_t bytes, StatusDone done);
-  /// hflush: everything written so far is in memory of every live member, its length committed.
+  /// The modification time that commits give the file from now on, instead of their own.
+  void SetWriteTime(int64_t mtime_ns) { write_time_ns_ = mtime_ns; }
+  /// hflush: everything written so far is in memory of every live member, its length committed, and the file has a
+  /// new version also if no byte of it was added but some overwritten.
   void Flush(StatusDone done);
   /// hsync: on disk of every live member.
   void Sync(StatusDone done);
@@ -131,8 +135,12 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
 
   void CloseSlot(uint64_t index, BlockClose how, StatusDone done);
   void OnSlotClosed(uint64_t index, const Status& status);
-  /// Commits the lengths of the slots in [index, stop), in order.
-  void CommitFrom(uint64_t index, uint64_t stop, StatusDone done);
+  /// Readers need a longer block's length; that bytes were overwritten matters only to those elsewhere, who
+  /// learn of it by the file's version.
+  enum class Commit { kLengths, kEverything };
+  void FlushAnd(Commit what, StatusDone done);
+  /// Commits the slots in [index, stop), in order.
+  void CommitFrom(uint64_t index, uint64_t stop, Commit what, StatusDone done);
   void CloseAll(FileClose how, StatusDone done);
   void FinishClose(const FileClose& how, bool renamed, const Status& status, StatusDone done);
   void WriteInline(int64_t mtime_ns, StatusDone done);
@@ -184,6 +192,7 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   bool registered_ = false;
   bool closing_ = false;
   bool abandoned_ = false;
+  int64_t write_time_ns_ = 0;
   uint32_t exclusions_ = 0;
   uint64_t layout_version_ = 0;
   Status error_;

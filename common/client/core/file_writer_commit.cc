@@ -41,6 +41,10 @@ class Join {
 // ---- Flush and sync -----------------------------------------------------------------------------
 
 void FileWriter::Flush(StatusDone done) {
+  FlushAnd(Commit::kEverything, std::move(done));
+}
+
+void FileWriter::FlushAnd(Commit what, StatusDone done) {
   if (!error_.ok()) {
     done(error_);
     return;
@@ -50,7 +54,7 @@ void FileWriter::Flush(StatusDone done) {
     WriteInline(0, std::move(done));
     return;
   }
-  Settled([weak = weak_from_this(), done = std::move(done)](Status status) mutable {
+  Settled([weak = weak_from_this(), what, done = std::move(done)](Status status) mutable {
     auto self = weak.lock();
     if (!status.ok() || !self) {
       done(status);
@@ -58,12 +62,12 @@ void FileWriter::Flush(StatusDone done) {
       self->WriteInline(0, std::move(done));
     } else {
       self->EmitRun(false);
-      self->CommitFrom(0, UINT64_MAX, std::move(done));
+      self->CommitFrom(0, UINT64_MAX, what, std::move(done));
     }
   });
 }
 
-void FileWriter::CommitFrom(uint64_t index, uint64_t stop, StatusDone done) {
+void FileWriter::CommitFrom(uint64_t index, uint64_t stop, Commit what, StatusDone done) {
   auto it = slots_.lower_bound(index);
   while (it != slots_.end() && it->first < stop && it->second.writer == nullptr) ++it;
   if (!error_.ok() || it == slots_.end() || it->first >= stop) {
@@ -72,13 +76,13 @@ void FileWriter::CommitFrom(uint64_t index, uint64_t stop, StatusDone done) {
   }
   index = it->first;
   Slot& slot = it->second;
-  auto go_on = [weak = weak_from_this(), index, stop,
+  auto go_on = [weak = weak_from_this(), index, stop, what,
                 done = std::move(done)](Status status) mutable {
     auto self = weak.lock();
     if (!status.ok() || !self) {
       done(status);
     } else {
-      self->CommitFrom(index + 1, stop, std::move(done));
+      self->CommitFrom(index + 1, stop, what, std::move(done));
     }
   };
   if (slot.closing) {
@@ -89,7 +93,7 @@ void FileWriter::CommitFrom(uint64_t index, uint64_t stop, StatusDone done) {
     CloseSlot(index, BlockClose(), std::move(go_on));
     return;
   }
-  slot.writer->WhenAcked([weak = weak_from_this(), index,
+  slot.writer->WhenAcked([weak = weak_from_this(), index, what,
                           go_on = std::move(go_on)](Status status) mutable {
     auto self = weak.lock();
     if (!status.ok() || !self) {
@@ -102,21 +106,24 @@ void FileWriter::CommitFrom(uint64_t index, uint64_t stop, StatusDone done) {
       return;
     }
     BlockWriter* writer = acked.writer.get();
-    if (writer == nullptr || writer->acked_length() <= writer->committed_length()) {
+    const bool longer = writer != nullptr && writer->acked_length() > writer->committed_length();
+    const bool overwritten = writer != nullptr && writer->uncommitted();
+    if (!longer && !(overwritten && what == Commit::kEverything)) {
       go_on(Status());
       return;
     }
     const uint64_t end = index * self->block_size_ + writer->acked_length();
-    writer->CommitLength(end, 0, [weak, index, go_on = std::move(go_on)](Status committed) mutable {
-      auto self2 = weak.lock();
-      if (!committed.ok() && self2 && self2->slots_[index].closing) {
-        // The close overtook it and commits at least this length.
-        self2->slots_[index].close_waiters.push_back(std::move(go_on));
-        return;
-      }
-      if (!committed.ok() && self2) self2->Fail(committed);
-      go_on(committed);
-    });
+    writer->CommitLength(end, self->write_time_ns_,
+                         [weak, index, go_on = std::move(go_on)](Status committed) mutable {
+                           auto self2 = weak.lock();
+                           if (!committed.ok() && self2 && self2->slots_[index].closing) {
+                             // The close overtook it and commits at least this length.
+                             self2->slots_[index].close_waiters.push_back(std::move(go_on));
+                             return;
+                           }
+                           if (!committed.ok() && self2) self2->Fail(committed);
+                           go_on(committed);
+                         });
   });
 }
 
@@ -192,7 +199,7 @@ void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
   request.inode = static_cast<int64_t>(inode_);
   request.data = inline_data_;
   request.data_version = -1;
-  request.mtime_ns = mtime_ns;
+  request.mtime_ns = mtime_ns != 0 ? mtime_ns : write_time_ns_;
   core_->FillCaller(&request.caller);
   Change<idl::kWriteInline>(
       *core_, std::move(request), session_, core_->Deadline(),
@@ -229,12 +236,13 @@ void FileWriter::CloseSlot(uint64_t index, BlockClose how, StatusDone done) {
   slot.close_waiters.push_back(std::move(done));
   how.drop_inline = slot.drop_inline;
   how.sync |= slot.drop_inline;
+  if (how.mtime_ns == 0) how.mtime_ns = write_time_ns_;
   how.file_size = index * block_size_ + slot.writer->length();
   slot.writer->Close(
       std::move(how),
       [weak = weak_from_this(), index](StatusDone go) mutable {
         // The file grows in order.
-        if (auto self = weak.lock()) self->CommitFrom(0, index, std::move(go));
+        if (auto self = weak.lock()) self->CommitFrom(0, index, Commit::kLengths, std::move(go));
       },
       [weak = weak_from_this(), index](Result<idl::AttrReply> reply) {
         if (auto self = weak.lock()) self->OnSlotClosed(index, reply.status());
@@ -555,15 +563,16 @@ void FileWriter::ReadAt(uint64_t offset, char* out, size_t size, FileReader::Gua
     ReadThrough(offset, out, wanted, std::move(guard), std::move(done));
     return;
   }
-  Flush([weak = weak_from_this(), offset, out, wanted, guard = std::move(guard),
-         done = std::move(done)](Status status) mutable {
-    auto self = weak.lock();
-    if (!status.ok() || !self) {
-      done(status);
-    } else if (!guard->cancelled) {
-      self->ReadThrough(offset, out, wanted, std::move(guard), std::move(done));
-    }
-  });
+  FlushAnd(Commit::kLengths,
+           [weak = weak_from_this(), offset, out, wanted, guard = std::move(guard),
+            done = std::move(done)](Status status) mutable {
+             auto self = weak.lock();
+             if (!status.ok() || !self) {
+               done(status);
+             } else if (!guard->cancelled) {
+               self->ReadThrough(offset, out, wanted, std::move(guard), std::move(done));
+             }
+           });
 }
 
 void FileWriter::ReadThrough(uint64_t offset, char* out, size_t size, FileReader::GuardPtr guard,
