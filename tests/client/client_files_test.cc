@@ -1,66 +1,10 @@
 // Writing and reading files against fake namenodes and datanodes.
 #include <gtest/gtest.h>
 
-#include "tests/client/fake_cluster.h"
+#include "tests/client/client_fixture.h"
 
 namespace dfs::client {
 namespace {
-
-using Ptr = FileWriter::Ptr;
-
-std::string Pattern(size_t n, uint64_t seed) {
-  Random random(seed);
-  std::string s(n, '\0');
-  for (char& c : s) c = static_cast<char>(random.Next());
-  return s;
-}
-
-Result<Ptr> Create(FakeCluster& c, const std::shared_ptr<ClientCore>& core, const std::string& path,
-                   uint64_t block_size = 0, size_t max_open = 1) {
-  return c.Wait<Ptr>([&](Done<Ptr> done) {
-    FileCreate how;
-    how.path = path;
-    how.block_size = block_size;
-    FileWriter::Create(core, how, max_open, std::move(done));
-  });
-}
-
-void Write(FakeCluster& c, const Ptr& file, uint64_t offset, std::string data) {
-  c.OnClient([&] { file->Write(offset, Buffer(std::move(data))); });
-}
-
-Status Close(FakeCluster& c, const Ptr& file, FileClose how = {}) {
-  return c.WaitStatus([&](StatusDone done) { file->Close(how, std::move(done)); });
-}
-
-std::string ReadAll(FakeCluster& c, const std::shared_ptr<ClientCore>& core,
-                    const std::string& path, size_t step = 100'000) {
-  auto file = c.Wait<std::shared_ptr<FileReader>>([&](Done<std::shared_ptr<FileReader>> done) {
-    FileReader::Open(core, path, std::move(done));
-  });
-  if (!file) return "error: " + file.error().ToString();
-  std::shared_ptr<FileStream> stream = c.Adopt(FileStream::Create(*file, 0));
-  std::string all, piece(step, '\0');
-  for (;;) {
-    auto n = c.Wait<size_t>(
-        [&](Done<size_t> done) { stream->Read(piece.data(), step, std::move(done)); });
-    if (!n) return "error: " + n.error().ToString();
-    if (*n == 0) break;
-    all.append(piece, 0, *n);
-  }
-  return all;
-}
-
-std::string ReadAt(FakeCluster& c, const std::shared_ptr<FileReader>& file, uint64_t offset,
-                   size_t n) {
-  std::string out(n, '\xee');
-  auto got = c.Wait<size_t>([&](Done<size_t> done) {
-    file->ReadAt(offset, out.data(), n, std::make_shared<FileReader::Guard>(), std::move(done));
-  });
-  if (!got) return "error: " + got.error().ToString();
-  out.resize(*got);
-  return out;
-}
 
 class Sizes : public ::testing::TestWithParam<size_t> {};
 
@@ -73,9 +17,9 @@ TEST_P(Sizes, WhatIsWrittenIsRead) {
   for (size_t at = 0; at < data.size(); at += 70'001) Write(c, *file, at, data.substr(at, 70'001));
   const Status closed = Close(c, *file);
   ASSERT_TRUE(closed.ok()) << closed.ToString();
-  EXPECT_TRUE(c.Content(c.names["f"]) == data);
+  EXPECT_TRUE(Content(c, "f") == data);
   EXPECT_TRUE(ReadAll(c, core, "f") == data);
-  for (auto& [slot, block] : c.files[c.names["f"]].slots) {
+  for (auto& [slot, block] : File(c, "f").slots) {
     EXPECT_FALSE(block.open);
     EXPECT_EQ(block.members.size(), 3u);
     for (uint64_t m : block.members) {
@@ -109,12 +53,12 @@ TEST(ClientFiles, AnInlineFileGrowsIntoABlockAndDropsItsBytesOnlyWhenSynced) {
   auto file = Create(c, core, "f");
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, small);
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
-  EXPECT_TRUE(c.files[c.names["f"]].has_inline);
+  ASSERT_TRUE(Flush(c, *file).ok());
+  EXPECT_TRUE(File(c, "f").has_inline);
   Write(c, *file, small.size(), more);
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
-  EXPECT_FALSE(c.files[c.names["f"]].has_inline);
-  EXPECT_TRUE(c.Content(c.names["f"]) == small + more);
+  ASSERT_TRUE(Sync(c, *file).ok());
+  EXPECT_FALSE(File(c, "f").has_inline);
+  EXPECT_TRUE(Content(c, "f") == small + more);
   Write(c, *file, 5, "xyz");
   ASSERT_TRUE(Close(c, *file).ok());
   std::string expected = small + more;
@@ -130,16 +74,16 @@ TEST(ClientFiles, FlushMakesTheLengthVisibleAndSyncNeedsNoCommit) {
   auto file = Create(c, core, "f");
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, data.substr(0, 100'000));
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
-  EXPECT_EQ(c.files[c.names["f"]].attr.size, 100'000);
+  ASSERT_TRUE(Flush(c, *file).ok());
+  EXPECT_EQ(File(c, "f").attr.size, 100'000);
   EXPECT_TRUE(ReadAll(c, core, "f") == data.substr(0, 100'000))
       << "an open block is readable up to there";
   Write(c, *file, 100'000, data.substr(100'000));
   const int commits = c.applied[idl::kCommitLength];
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
+  ASSERT_TRUE(Sync(c, *file).ok());
   EXPECT_EQ(c.applied[idl::kCommitLength], commits);
-  EXPECT_EQ(c.files[c.names["f"]].attr.size, 100'000);
-  const FakeBlock& block = c.files[c.names["f"]].slots[0];
+  EXPECT_EQ(File(c, "f").attr.size, 100'000);
+  const FakeBlock& block = File(c, "f").slots[0];
   for (uint64_t m : block.members) EXPECT_TRUE(c.replicas[m][block.id].synced == data);
   ASSERT_TRUE(Close(c, *file).ok());
   EXPECT_TRUE(ReadAll(c, core, "f") == data);
@@ -159,7 +103,7 @@ TEST(ClientFiles, AMemberThatDiesIsExcludedAndTheWriteGoesOn) {
     const Status closed = Close(c, *file);
     ASSERT_TRUE(closed.ok()) << closed.ToString();
     EXPECT_GE((*file)->exclusions(), 1u);
-    EXPECT_TRUE(c.Content(c.names["f"]) == data);
+    EXPECT_TRUE(Content(c, "f") == data);
     EXPECT_TRUE(ReadAll(c, core, "f") == data);
     EXPECT_EQ(c.violations, std::vector<std::string>());
   }
@@ -173,12 +117,12 @@ TEST(ClientFiles, AMemberLostWhileNothingIsUnderWayHoldsUpNoFlush) {
     auto file = Create(c, core, "f");
     ASSERT_TRUE(file.ok());
     Write(c, *file, 0, data);
-    ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
-    c.DatanodeDown(c.files[c.names["f"]].slots[0].members[which]);
+    ASSERT_TRUE(Sync(c, *file).ok());
+    c.DatanodeDown(File(c, "f").slots[0].members[which]);
     c.scheduler.RunFor(kSecond);
-    const Status flushed = c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); });
+    const Status flushed = Flush(c, *file);
     EXPECT_TRUE(flushed.ok()) << flushed.ToString();
-    EXPECT_EQ(c.files[c.names["f"]].slots[0].length, data.size());
+    EXPECT_EQ(File(c, "f").slots[0].length, data.size());
     Write(c, *file, data.size(), data);
     ASSERT_TRUE(Close(c, *file).ok());
     EXPECT_TRUE(ReadAll(c, core, "f") == data + data);
@@ -199,7 +143,7 @@ TEST(ClientFiles, TheLastMemberSuffices) {
   Write(c, *file, 300'000, data.substr(300'000));
   const Status closed = Close(c, *file);
   ASSERT_TRUE(closed.ok()) << closed.ToString();
-  EXPECT_TRUE(c.Content(c.names["f"]) == data);
+  EXPECT_TRUE(Content(c, "f") == data);
   EXPECT_EQ(c.violations, std::vector<std::string>());
 }
 
@@ -211,15 +155,15 @@ TEST(ClientFiles, ASilentMemberCostsFiveSeconds) {
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, data.substr(0, 524'288));
   c.scheduler.RunFor(20 * kMillisecond);
-  const uint64_t first = c.files[c.names["f"]].slots[0].members[0];
+  const uint64_t first = File(c, "f").slots[0].members[0];
   c.silent.insert(first);
   const int64_t start = c.scheduler.now_ns();
   Write(c, *file, 524'288, data.substr(524'288));
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  ASSERT_TRUE(Flush(c, *file).ok());
   EXPECT_GE(c.scheduler.now_ns() - start, 5 * kSecond);
   EXPECT_LT(c.scheduler.now_ns() - start, 8 * kSecond);
   ASSERT_TRUE(Close(c, *file).ok());
-  EXPECT_TRUE(c.Content(c.names["f"]) == data);
+  EXPECT_TRUE(Content(c, "f") == data);
 }
 
 TEST(ClientFiles, AReaderContinuesAtAnotherReplica) {
@@ -243,7 +187,7 @@ TEST(ClientFiles, ACorruptReplicaIsReportedAndNotReturned) {
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, data);
   ASSERT_TRUE(Close(c, *file).ok());
-  const FakeBlock& block = c.files[c.names["f"]].slots[0];
+  const FakeBlock& block = File(c, "f").slots[0];
   c.corrupt.insert(block.members[0]);
   EXPECT_TRUE(ReadAll(c, core, "f") == data);
   c.scheduler.RunFor(kSecond);
@@ -259,7 +203,7 @@ TEST(ClientFiles, ASilentReplicaIsLeftAfterItsPatience) {
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, data);
   ASSERT_TRUE(Close(c, *file).ok());
-  c.silent.insert(c.files[c.names["f"]].slots[0].members[0]);
+  c.silent.insert(File(c, "f").slots[0].members[0]);
   const int64_t start = c.scheduler.now_ns();
   EXPECT_TRUE(ReadAll(c, core, "f") == data);
   EXPECT_LT(c.scheduler.now_ns() - start, 5 * kSecond);
@@ -291,9 +235,7 @@ TEST(ClientFiles, ReadsAtOffsetsSeeHolesAsZeros) {
   expected.replace(250'000, 4, "tail");
   expected.replace(10, 4, "head");
   EXPECT_TRUE(ReadAll(c, core, "f") == expected);
-  auto reader = c.Wait<std::shared_ptr<FileReader>>([&](Done<std::shared_ptr<FileReader>> done) {
-    FileReader::Open(core, "f", std::move(done));
-  });
+  auto reader = OpenReader(c, core, "f");
   ASSERT_TRUE(reader.ok());
   EXPECT_TRUE(ReadAt(c, *reader, 249'998, 100) == expected.substr(249'998));
   EXPECT_TRUE(ReadAt(c, *reader, 99'990, 100'020) == expected.substr(99'990, 100'020));
@@ -328,7 +270,7 @@ TEST(ClientFiles, AnAbandonedFileDoesNotStayOpen) {
     file->reset();
   });
   c.scheduler.RunFor(2 * kSecond);
-  for (auto& [slot, block] : c.files[c.names["f"]].slots) EXPECT_FALSE(block.open) << slot;
+  for (auto& [slot, block] : File(c, "f").slots) EXPECT_FALSE(block.open) << slot;
   EXPECT_EQ(c.violations, std::vector<std::string>());
 }
 
@@ -339,23 +281,13 @@ TEST(ClientFiles, AnAppendWaitsForADeadWritersBlock) {
   auto file = Create(c, core, "f");
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, data);
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  ASSERT_TRUE(Flush(c, *file).ok());
   auto other = c.MakeClient();
-  c.scheduler.After(3 * kSecond, [&] {  // what block recovery does
-    FakeBlock& block = c.files[c.names["f"]].slots[0];
-    block.stamp = c.next_stamp++;
-    for (uint64_t m : block.members) c.replicas[m][block.id].stamp = block.stamp;
-    block.open = false;
-    block.writer = 0;
-  });
-  auto again = c.Wait<Ptr>([&](Done<Ptr> done) {
-    FileOpen how;
-    how.path = "f";
-    FileWriter::Open(other, how, 1, std::move(done));
-  });
+  c.scheduler.After(3 * kSecond, [&] { c.Recover(c.names["f"], 0); });
+  auto again = Open(c, other, "f");
   ASSERT_TRUE(again.ok()) << again.error().ToString();
   EXPECT_GE(c.scheduler.now_ns(), 3 * kSecond);
-  c.OnClient([&] { (*again)->Append(Buffer(std::string("more"))); });
+  Append(c, *again, "more");
   const Status closed = Close(c, *again);
   ASSERT_TRUE(closed.ok()) << closed.ToString();
   EXPECT_TRUE(ReadAll(c, other, "f") == data + "more");
@@ -373,28 +305,17 @@ TEST(ClientFiles, ACreateOfAFileThatIsThereWaitsForADeadWritersBlock) {
   auto file = Create(c, core, "f");
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, data);
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Sync(std::move(d)); }).ok());
-  ASSERT_EQ(c.files[c.names["f"]].attr.size, 0);
+  ASSERT_TRUE(Sync(c, *file).ok());
+  ASSERT_EQ(File(c, "f").attr.size, 0);
   auto other = c.MakeClient();
-  c.scheduler.After(3 * kSecond, [&] {  // what block recovery does
-    FakeFile& recovered = c.files[c.names["f"]];
-    FakeBlock& block = recovered.slots[0];
-    block.stamp = c.next_stamp++;
-    for (uint64_t m : block.members) c.replicas[m][block.id].stamp = block.stamp;
-    block.length = data.size();
-    recovered.attr.size = static_cast<int64_t>(data.size());
-    block.open = false;
-    block.writer = 0;
-  });
-  auto again = c.Wait<Ptr>([&](Done<Ptr> done) {
-    FileCreate how;
-    how.path = "f";
-    how.overwrite = false;
-    FileWriter::Create(other, how, 1, std::move(done));
-  });
+  c.scheduler.After(3 * kSecond, [&] { c.Recover(c.names["f"], 0); });
+  FileCreate how;
+  how.path = "f";
+  how.overwrite = false;
+  auto again = Create(c, other, how);
   ASSERT_TRUE(again.ok()) << again.error().ToString();
   EXPECT_EQ((*again)->size(), data.size());
-  c.OnClient([&] { (*again)->Append(Buffer(std::string("more"))); });
+  Append(c, *again, "more");
   const Status closed = Close(c, *again);
   ASSERT_TRUE(closed.ok()) << closed.ToString();
   EXPECT_TRUE(ReadAll(c, other, "f") == data + "more");
@@ -406,7 +327,7 @@ TEST(ClientFiles, ALostSessionFailsTheFileForGood) {
   auto file = Create(c, core, "f");
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, Pattern(50'000, 1));
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->Flush(std::move(d)); }).ok());
+  ASSERT_TRUE(Flush(c, *file).ok());
   c.unknown_sessions.insert(core->session().id());
   Write(c, *file, 50'000, Pattern(50'000, 1));
   EXPECT_EQ(Close(c, *file).code(), Code::kUnknownSession);

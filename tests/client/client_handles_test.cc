@@ -2,60 +2,10 @@
 // how many commits a file costs.
 #include <gtest/gtest.h>
 
-#include "tests/client/fake_cluster.h"
+#include "tests/client/client_fixture.h"
 
 namespace dfs::client {
 namespace {
-
-using Ptr = FileWriter::Ptr;
-using Core = std::shared_ptr<ClientCore>;
-
-std::string Pattern(size_t n, uint64_t seed) {
-  Random random(seed);
-  std::string s(n, '\0');
-  for (char& c : s) c = static_cast<char>(random.Next());
-  return s;
-}
-
-Result<Ptr> Create(FakeCluster& c, const Core& core, FileCreate how, size_t max_open = 1) {
-  return c.Wait<Ptr>(
-      [&](Done<Ptr> done) { FileWriter::Create(core, how, max_open, std::move(done)); });
-}
-Result<Ptr> Create(FakeCluster& c, const Core& core, const std::string& path,
-                   uint64_t block_size = 0, size_t max_open = 1) {
-  FileCreate how;
-  how.path = path;
-  how.block_size = block_size;
-  return Create(c, core, how, max_open);
-}
-Result<Ptr> Open(FakeCluster& c, const Core& core, const std::string& path) {
-  return c.Wait<Ptr>([&](Done<Ptr> done) {
-    FileOpen how;
-    how.path = path;
-    FileWriter::Open(core, how, 1, std::move(done));
-  });
-}
-void Write(FakeCluster& c, const Ptr& file, uint64_t offset, std::string data) {
-  c.OnClient([&] { file->Write(offset, Buffer(std::move(data))); });
-}
-void Append(FakeCluster& c, const Ptr& file, std::string data) {
-  c.OnClient([&] { file->Append(Buffer(std::move(data))); });
-}
-Status Flush(FakeCluster& c, const Ptr& file) {
-  return c.WaitStatus([&](StatusDone done) { file->Flush(std::move(done)); });
-}
-Status Sync(FakeCluster& c, const Ptr& file) {
-  return c.WaitStatus([&](StatusDone done) { file->Sync(std::move(done)); });
-}
-Status Close(FakeCluster& c, const Ptr& file, FileClose how = {}) {
-  return c.WaitStatus([&](StatusDone done) { file->Close(how, std::move(done)); });
-}
-FakeFile& File(FakeCluster& c, const std::string& path) {
-  return c.files[c.names[path]];
-}
-std::string Content(FakeCluster& c, const std::string& path) {
-  return c.Content(c.names[path]);
-}
 
 // ---- Commits ------------------------------------------------------------------------------------
 
@@ -73,9 +23,7 @@ TEST(ClientHandles, AFileOfBlocksIsTwoCommitsWhenItsWriterSaysSo) {
   close.rename_to = "f";
   ASSERT_TRUE(Close(c, *file, close).ok());
   EXPECT_TRUE(Content(c, "f") == data);
-  int commits = 0;
-  for (const auto& [method, count] : c.applied) commits += count;
-  EXPECT_EQ(commits, 2);
+  EXPECT_EQ(Commits(c), 2);
   EXPECT_EQ(c.applied[idl::kOpenBlock], 0);
   EXPECT_EQ(c.violations, std::vector<std::string>());
 }
@@ -139,7 +87,7 @@ TEST(ClientHandles, AFailedWriterGivesItsBlocksUpAndTheNextOneSeesWhatWasSynced)
   ASSERT_TRUE(Sync(c, *file).ok());
   EXPECT_LT(File(c, "f").attr.size, 60'000) << "synced, but no length is committed";
   Write(c, *file, 60'000, more);
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->WhenBelow(1, std::move(d)); }).ok());
+  ASSERT_TRUE(Acked(c, *file).ok());
   // Recovery closes one block under the writer, which had not synced all of it.
   c.Recover(c.names["f"], 1);
   Append(c, *file, "x");
@@ -166,7 +114,7 @@ TEST(ClientHandles, AnotherClientNeedNotWaitForTheSessionOfAFailedWriter) {
   Write(c, *file, 0, Pattern(40'960, 3));
   ASSERT_TRUE(Sync(c, *file).ok());
   Write(c, *file, 40'960, Pattern(30'000, 3));
-  ASSERT_TRUE(c.WaitStatus([&](StatusDone d) { (*file)->WhenBelow(1, std::move(d)); }).ok());
+  ASSERT_TRUE(Acked(c, *file).ok());
   c.Recover(c.names["f"], 1);
   EXPECT_FALSE(Flush(c, *file).ok());
   auto other = c.MakeClient();
@@ -273,6 +221,46 @@ TEST(ClientHandles, AWriterGoesOnAfterARecoveryThatCannotHaveLostAnything) {
   expected.replace(3, 3, "xyz");
   EXPECT_TRUE(Content(c, "f") == expected);
   EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+// ---- What a dead writer left behind --------------------------------------------------------------
+
+// Its block lies several slots behind the end, and nobody was ever told of it. An open that went on before it is
+// recovered would later find bytes of a write that nobody flushed behind its own end of the file.
+TEST(ClientHandles, AnOpenWaitsForADeadWritersBlockFarBehindTheEnd) {
+  for (uint64_t slot : {1u, 2u, 5u, 40u}) {
+    SCOPED_TRACE(slot);
+    FakeCluster c(84 + slot);
+    auto dead = c.MakeClient();
+    auto file = Create(c, dead, "f", 40'960, 4);
+    ASSERT_TRUE(file.ok());
+    const std::string head = Pattern(20'000, 1), lost = Pattern(5'000, 2);
+    Write(c, *file, 0, head);
+    ASSERT_TRUE(Flush(c, *file).ok());
+    c.Recover(c.names["f"], 0);  // what the namenode was told of is closed
+    Write(c, *file, slot * 40'960, lost);
+    ASSERT_TRUE(Acked(c, *file).ok());
+    ASSERT_EQ(File(c, "f").attr.size, 20'000);
+    ASSERT_TRUE(File(c, "f").slots[slot].open);
+    c.unknown_sessions.insert(dead->session().id());
+    const int64_t recovered_at = c.scheduler.now_ns() + 3 * kSecond;
+    c.scheduler.After(3 * kSecond, [&] { c.Recover(c.names["f"], slot); });
+    auto other = c.MakeClient();
+    auto again = Open(c, other, "f", 4);
+    ASSERT_TRUE(again.ok()) << again.error().ToString();
+    EXPECT_GE(c.scheduler.now_ns(), recovered_at);
+    const uint64_t size = (*again)->size();
+    EXPECT_EQ(size, slot * 40'960 + lost.size());
+    c.scheduler.RunFor(10 * kSecond);
+    EXPECT_EQ(static_cast<uint64_t>(File(c, "f").attr.size), size)
+        << "no byte comes after the open";
+    Append(c, *again, "mine");
+    ASSERT_TRUE(Close(c, *again).ok());
+    std::string expected(slot * 40'960, '\0');
+    expected.replace(0, head.size(), head);
+    EXPECT_TRUE(Content(c, "f") == expected + lost + "mine");
+    EXPECT_EQ(c.violations, std::vector<std::string>());
+  }
 }
 
 // ---- Two handles of one client ------------------------------------------------------------------

@@ -2,16 +2,14 @@
 // offsets, while connections break, leaders change, replies are lost and a datanode dies.
 #include <gtest/gtest.h>
 
-#include "tests/client/fake_cluster.h"
+#include "tests/client/client_fixture.h"
 
 namespace dfs::client {
 namespace {
 
-using Ptr = FileWriter::Ptr;
-
 struct Run {
   FakeCluster c;
-  std::shared_ptr<ClientCore> core;
+  Core core;
   Random random;
   std::string model;
   Ptr file;
@@ -28,7 +26,7 @@ struct Run {
     const std::string data = Bytes(n);
     if (model.size() < offset + n) model.resize(offset + n, '\0');
     model.replace(offset, n, data);
-    c.OnClient([&] { file->Write(offset, Buffer(data)); });
+    Write(c, file, offset, data);
   }
   void Step() {
     switch (random.Uniform(10)) {
@@ -50,31 +48,33 @@ struct Run {
         break;
       }
       case 6: {
-        const Status s = c.WaitStatus([&](StatusDone d) { file->Flush(std::move(d)); });
+        const Status s = Flush(c, file);
         ASSERT_TRUE(s.ok()) << s.ToString();
         ASSERT_TRUE(c.Content(file->inode()) == model) << "after a flush everybody sees it";
         break;
       }
       case 7: {
-        const Status s = c.WaitStatus([&](StatusDone d) { file->Sync(std::move(d)); });
+        const Status s = Sync(c, file);
         ASSERT_TRUE(s.ok()) << s.ToString();
         CheckSynced();
         break;
       }
-      default: {
-        const uint64_t offset = random.Uniform(model.size() + 1);
-        const size_t n = 1 + random.Uniform(20'000);
-        std::string out(n, '\xee');
-        auto got = c.Wait<size_t>([&](Done<size_t> d) {
-          file->ReadAt(offset, out.data(), n, std::make_shared<FileReader::Guard>(), std::move(d));
-        });
-        ASSERT_TRUE(got.ok()) << got.error().ToString();
-        out.resize(*got);
-        ASSERT_TRUE(out == model.substr(offset, n))
-            << "got " << out.size() << " of " << n << "at " << offset;
+      default:
+        ReadSomewhere();
         break;
-      }
     }
+  }
+  void ReadSomewhere() {
+    const uint64_t offset = random.Uniform(model.size() + 1);
+    const size_t n = 1 + random.Uniform(20'000);
+    std::string out(n, '\xee');
+    auto got = c.Wait<size_t>([&](Done<size_t> d) {
+      file->ReadAt(offset, out.data(), n, std::make_shared<FileReader::Guard>(), std::move(d));
+    });
+    ASSERT_TRUE(got.ok()) << got.error().ToString();
+    out.resize(*got);
+    ASSERT_TRUE(out == model.substr(offset, n))
+        << "got " << out.size() << " of " << n << "at " << offset;
   }
   /// Every byte is on the disk of every live member, or inline.
   void CheckSynced() {
@@ -112,12 +112,7 @@ void RunSeed(uint64_t seed) {
     c.drop_reply_one_in = 15;
     c.net.faults().spike_one_in = 50;
   }
-  auto file = c.Wait<Ptr>([&](Done<Ptr> done) {
-    FileCreate how;
-    how.path = "f";
-    how.block_size = 64u << 10;
-    FileWriter::Create(run.core, how, 1 + seed % 4, std::move(done));
-  });
+  auto file = Create(c, run.core, "f", 64u << 10, 1 + seed % 4);
   ASSERT_TRUE(file.ok()) << file.error().ToString();
   run.file = *file;
   const int kill_at = seed % 3 == 0 ? 20 + static_cast<int>(run.random.Uniform(40)) : -1;
@@ -129,8 +124,7 @@ void RunSeed(uint64_t seed) {
     if (run.random.OneIn(3))
       c.scheduler.RunFor(static_cast<int64_t>(run.random.Uniform(3)) * kMillisecond);
   }
-  const Status closed =
-      c.WaitStatus([&](StatusDone d) { run.file->Close(FileClose(), std::move(d)); });
+  const Status closed = Close(c, run.file);
   ASSERT_TRUE(closed.ok()) << closed.ToString();
   ASSERT_TRUE(c.Content(run.file->inode()) == run.model);
   for (auto& [slot, block] : c.files[run.file->inode()].slots) EXPECT_FALSE(block.open);
