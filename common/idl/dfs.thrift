@@ -190,7 +190,7 @@ struct LocatedBlock {
 }
 
 struct OpenFileRequest { 1: Ref ref, 2: bool for_write, 3: i64 session, 4: Caller caller, 5: bool truncate, 6: OpId op, 7: string client_host_id }
-struct OpenFileReply { 1: Attr attr, 2: bool has_inline_data, 3: binary inline_data, 4: list<LocatedBlock> blocks }   // the first 16 slots
+struct OpenFileReply { 1: Attr attr, 2: bool has_inline_data, 3: binary inline_data, 4: list<LocatedBlock> blocks }   // the first 16 blocks, those of slots 0 to 15 among them
 struct CloseFileRequest { 1: i64 inode, 2: i64 session }   // soft: the session no longer has it open
 
 struct GetBlocksRequest { 1: i64 inode, 2: i64 offset, 3: i64 length, 4: Caller caller, 5: string client_host_id }

@@ -142,8 +142,9 @@ Result<idl::OpenFileReply> Service::OpenReply(InodeId id, const std::string& cli
   idl::OpenFileReply reply;
   ToIdl(inode, &reply.attr);
   if (inode.block_count > 0) {
-    DFS_RETURN_IF_ERROR(LocateSlots(inode, 0, kSlotsAtOpen - 1, kSlotsAtOpen, client_host,
-                                    &reply.blocks, &reply.attr.open_for_write));
+    // The first that there are, however far behind: no block named here means that there is none.
+    DFS_RETURN_IF_ERROR(LocateSlots(inode, 0, UINT64_MAX, kSlotsAtOpen, client_host, &reply.blocks,
+                                    &reply.attr.open_for_write));
   }
   reply.has_inline_data = inode.has_inline;
   if (inode.has_inline) reply.inline_data = std::move(inode.inline_data);

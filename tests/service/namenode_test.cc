@@ -7,107 +7,10 @@
 #include "namenode/blocks/block_manager.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/reader.h"
-#include "tests/service/service_world.h"
+#include "tests/service/service_client.h"
 
 namespace dfs::nn {
 namespace {
-
-idl::Ref At(const std::string& path) {
-  idl::Ref ref;
-  ref.path = path;
-  return ref;
-}
-idl::Ref At(int64_t inode) {
-  idl::Ref ref;
-  ref.inode = inode;
-  return ref;
-}
-
-/// The calls a client makes, with an exactly-once header.
-struct Client {
-  Client(ServiceWorld& world, int64_t nonce) : w(world), session(w.OpenSession(nonce)) {}
-
-  Result<idl::AttrReply> Mkdir(const std::string& path, bool parents = false) {
-    idl::MkdirRequest r;
-    r.op = w.NextOp(session);
-    r.ref = At(path);
-    r.mode = 0755;
-    r.parents = parents;
-    r.caller = caller;
-    return w.Call<idl::kMkdir>(r);
-  }
-  Result<idl::CreateReply> Create(const std::string& path, const std::string& data = "",
-                                  bool exclusive = true) {
-    idl::CreateRequest r;
-    r.op = w.NextOp(session);
-    r.ref = At(path);
-    r.mode = 0644;
-    r.exclusive = exclusive;
-    r.has_inline_data = !data.empty();
-    r.inline_data = data;
-    r.open_for_write = true;
-    r.block_size = 1 << 20;
-    r.caller = caller;
-    return w.Call<idl::kCreate>(r);
-  }
-  Result<idl::StatReply> Stat(const idl::Ref& ref) {
-    idl::StatRequest r;
-    r.ref = ref;
-    r.caller = caller;
-    return w.Call<idl::kStat>(r);
-  }
-  Result<idl::Empty> Unlink(const std::string& path) {
-    idl::UnlinkRequest r;
-    r.op = w.NextOp(session);
-    r.ref = At(path);
-    r.caller = caller;
-    return w.Call<idl::kUnlink>(r);
-  }
-  Result<idl::OpenBlockReply> OpenBlock(int64_t inode, int64_t slot = 0, int64_t stamp = 0) {
-    idl::OpenBlockRequest r;
-    r.op = w.NextOp(session);
-    r.inode = inode;
-    r.slot = slot;
-    r.expected_stamp = stamp;
-    r.caller = caller;
-    return w.Call<idl::kOpenBlock>(r);
-  }
-  Result<idl::AttrReply> Close(int64_t inode, const idl::WritableBlock& b, int64_t length) {
-    idl::CloseBlockRequest r;
-    r.op = w.NextOp(session);
-    r.inode = inode;
-    r.slot = b.slot;
-    r.block = b.block;
-    r.stamp = b.stamp;
-    r.length = length;
-    r.file_size = b.slot * (1 << 20) + length;
-    for (const auto& m : b.members) r.members.push_back(m.datanode);
-    r.caller = caller;
-    return w.Call<idl::kCloseBlock>(r);
-  }
-  Result<idl::GetBlocksReply> Blocks(int64_t inode) {
-    idl::GetBlocksRequest r;
-    r.inode = inode;
-    r.length = 1 << 30;
-    r.caller = caller;
-    return w.Call<idl::kGetBlocks>(r);
-  }
-  Result<idl::KeepAliveReply> KeepAlive(std::vector<int64_t> open = {}) {
-    idl::KeepAliveRequest r;
-    r.session = session;
-    r.incarnation = 1;
-    r.open_inodes = std::move(open);
-    return w.Call<idl::kKeepAlive>(r);
-  }
-
-  ServiceWorld& w;
-  int64_t session;
-  idl::Caller caller;
-};
-
-#define ASSERT_OK(result) ASSERT_TRUE((result).ok()) << (result).status().ToString()
-#define EXPECT_CODE(result, want) \
-  EXPECT_TRUE((result).status().Is(want)) << (result).status().ToString()
 
 TEST(Namenode, NamesAndAttributes) {
   ServiceWorld w(1);
@@ -437,6 +340,25 @@ TEST(Namenode, CreateBringsTheFirstBlockAndOthersForAnUnreachableOne) {
     for (const auto& old : b.members) EXPECT_NE(m.datanode, old.datanode);
   }
   ASSERT_OK(c.Close(made->attr.inode, moved->block, 10));
+}
+
+// Who opens a file for writing waits for what another left open behind its end, so it has to hear of it.
+TEST(Namenode, AnOpenNamesABlockFarBehindTheEnd) {
+  ServiceWorld w(1, 3);
+  Client c(w, 1);
+  w.scheduler.RunFor(2 * kSecond);
+  auto file = c.Create("/f", "inline");
+  ASSERT_OK(file);
+  auto opened = c.OpenFile("/f");
+  ASSERT_OK(opened);
+  EXPECT_TRUE(opened->blocks.empty());
+  EXPECT_FALSE(opened->attr.open_for_write);
+  ASSERT_OK(c.OpenBlock(file->attr.inode, 40));
+  opened = c.OpenFile("/f");
+  ASSERT_OK(opened);
+  ASSERT_EQ(opened->blocks.size(), 1u);
+  EXPECT_EQ(opened->blocks[0].slot, 40);
+  EXPECT_TRUE(opened->attr.open_for_write);
 }
 
 TEST(Namenode, FailOverAnswersARetryOnceMore) {
