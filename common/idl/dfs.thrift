@@ -314,7 +314,7 @@ struct RegisterDatanodeRequest {
   4: string host_id
   5: string rack
   6: list<VolumeReport> volumes
-  7: i64 highest_term      // the highest this datanode has accepted a command of
+  7: i64 highest_term      // the highest this datanode has recorded, in its turn, of a command
   8: string version
 }
 struct RegisterDatanodeReply { 1: string cluster_id, 2: i64 node_id, 3: i64 term, 4: bool leader, 5: binary token_key }   // token_key: to verify tokens; "" without a cluster key
@@ -344,7 +344,8 @@ service DatanodeService {
 struct BlockRef { 1: i64 block, 2: i64 stamp, 3: i64 length }
 // Copy a finalized replica to each target, verified against the writer's sums. Answers when the copies are durable.
 struct ReplicateBlockRequest { 1: i64 term, 2: BlockRef block, 3: list<ReplicaLocation> targets, 4: binary token, 5: i64 bytes_per_second }
-// Delete replicas of these blocks whose stamp is at most the given one.
+// Delete replicas of these blocks whose stamp is at most the given one. None: the leader's fence, answered when
+// everything that came before is done (docs/blocks.md, "Orders and terms").
 struct DeleteReplicasRequest { 1: i64 term, 2: list<BlockRef> blocks }
 struct DeleteReplicasReply { 1: list<i64> deleted }
 // Block recovery, step 1: fence under the recovery stamp (kills every stream of a lower one), report what is here.

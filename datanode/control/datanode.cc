@@ -245,7 +245,8 @@ void Datanode::Impl::FillRegistration(idl::RegisterDatanodeRequest* request) {
   request->host_id = options.host_id;
   request->rack = options.rack;
   request->volumes = ToReports(volumes);
-  request->highest_term = static_cast<int64_t>(highest_term);
+  // Not what was only seen: whoever reads this may rely on it that what came before is done.
+  request->highest_term = static_cast<int64_t>(store->highest_term());
   request->version = kVersion;
 }
 
@@ -253,7 +254,8 @@ void Datanode::Impl::FillHeartbeat(idl::HeartbeatRequest* request) {
   request->datanode = static_cast<int64_t>(store->id().value);
   request->volumes = ToReports(volumes);
   request->active_streams = streams->active_streams.load();
-  request->highest_term = static_cast<int64_t>(highest_term);
+  // Not what was only seen: whoever reads this may rely on it that what came before is done.
+  request->highest_term = static_cast<int64_t>(store->highest_term());
 }
 
 void Datanode::Impl::FillReport(idl::BlockReportRequest* request) {

@@ -442,7 +442,6 @@ Status BlockStore::RecordTerm(uint64_t term) {
   {
     std::lock_guard<std::mutex> hold(mutex_);
     if (term <= highest_term_) return Status::Ok();
-    highest_term_ = term;
   }
   Status last(Code::kIoError, "no volume is left");
   bool recorded = false;
@@ -451,7 +450,10 @@ Status BlockStore::RecordTerm(uint64_t term) {
     last = volume->RecordTerm(term);
     recorded |= last.ok();
   }
-  return recorded ? Status::Ok() : last;
+  if (!recorded) return last;
+  std::lock_guard<std::mutex> hold(mutex_);
+  highest_term_ = std::max(highest_term_, term);
+  return Status::Ok();
 }
 
 }  // namespace dfs::dn

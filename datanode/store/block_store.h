@@ -96,6 +96,7 @@ class BlockStore {
   std::vector<ReplicaInfo> List() const;
   std::vector<VolumeInfo> Volumes() const;
   bool AllVolumesFailed() const;
+  /// That is durable here.
   uint64_t highest_term() const;
   /// Durable on at least one volume when it returns ok.
   Status RecordTerm(uint64_t term);

@@ -65,11 +65,21 @@ Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
                                                               std::string_view client_host,
                                                               std::span<const DatanodeId> exclude) {
   std::vector<NodeIndex> live, stale;
+  bool awaited = false;
   BlockHealth health = EvaluateClosed(FactsOf(block, record), ViewsOf(block));
   for (NodeIndex index : health.good) {
     const Datanode* node = registry_.At(index);
     if (std::find(exclude.begin(), exclude.end(), node->id) != exclude.end()) continue;
+    if (!Fenced(*node)) {
+      // It may yet carry out an older order to delete this very replica, which membership would make the block's bytes.
+      awaited = awaited || AwaitsFence(*node);
+      continue;
+    }
     (node->state == NodeState::kLive && node->connected ? live : stale).push_back(index);
+  }
+  if (awaited) {
+    return Status(Code::kUnavailable, "datanodes have yet to acknowledge this leader")
+        .WithRetryAfter(50);
   }
   std::vector<NodeIndex>& chosen = live.empty() ? stale : live;
   if (chosen.empty()) {

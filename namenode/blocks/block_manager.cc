@@ -64,8 +64,13 @@ void BlockManager::OnLeading(Term term) {
   if (recover) {
     for (const auto& [block, record] : *recover) recover_[block] = false;
   }
-  // Every node is to say again what it has: what an earlier leader ordered may still have been under way.
-  for (const auto& node : registry_.nodes()) node->report_asked_ns = 0;
+  // Every node is to be fenced and then to say again what it has: what an earlier leader ordered may be under way.
+  for (const auto& node : registry_.nodes()) {
+    Unfence(*node);
+    node->order_uncertain = false;
+    node->report_asked_ns = 0;
+  }
+  FenceNodes();
   LeaveSafeModeWhenDue();  // a new cluster has nothing to wait for
   Kick();
 }
@@ -82,7 +87,7 @@ void BlockManager::OnLeadershipLost() {
   doomed_.clear();
   for (const auto& node : registry_.nodes()) {
     node->copies_in = node->copies_out = 0;
-    node->deleting = false;
+    node->deleting = node->fencing = false;
   }
 }
 
@@ -103,6 +108,7 @@ void BlockManager::Tick() {
 }
 
 void BlockManager::Work() {
+  FenceNodes();
   for (size_t n = 0; n < options_.scan_per_tick && !changed_.empty(); ++n) {
     BlockId block = *changed_.begin();
     changed_.erase(changed_.begin());

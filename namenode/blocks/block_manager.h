@@ -57,6 +57,8 @@ class DatanodeCommander {
   using Done = UniqueFunction<void(Status)>;
 
   virtual ~DatanodeCommander() = default;
+  /// Ok: the node refuses lower terms from now on, and every order that it took before is carried out.
+  virtual void Fence(const Datanode& node, Term term, Done done) = 0;
   virtual void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
                     const Datanode& target, int64_t timeout_ns, Done done) = 0;
   virtual void Delete(const Datanode& node, Term term, std::vector<DeleteOrder> orders,
@@ -145,8 +147,8 @@ class BlockManager {
   Result<std::vector<DatanodeId>> PlaceNewBlock(uint32_t replication, uint64_t block_bytes,
                                                 std::string_view client_host,
                                                 std::span<const DatanodeId> exclude);
-  /// Members for a closed block that is opened again: its good replicas on live nodes. kMissingBlock, or
-  /// kUnavailable while datanodes are still reporting.
+  /// Members for a closed block that is opened again: its good replicas on live nodes that are fenced. kMissingBlock, or
+  /// kUnavailable while datanodes are still reporting, or are being fenced.
   Result<std::vector<DatanodeId>> MembersToReopen(BlockId block, const BlockRecord& record,
                                                   std::string_view client_host,
                                                   std::span<const DatanodeId> exclude);
@@ -183,6 +185,14 @@ class BlockManager {
   void ForgetCorrupt(NodeIndex node);
   void Alarm(const Datanode& node, const ReportedReplica& replica);
 
+  // block_fences.cc
+  bool Fenced(const Datanode& node) const { return term_ != 0 && node.fenced_term == term_; }
+  /// It is not fenced yet, but will be soon.
+  bool AwaitsFence(const Datanode& node) const;
+  void Unfence(Datanode& node);
+  void FenceNodes();
+  void OnFenced(NodeIndex index, uint64_t round, const Status& status);
+
   // block_repair.cc
   BlockFacts FactsOf(BlockId block, const BlockRecord& record) const;
   std::vector<ReplicaView> ViewsOf(BlockId block) const;
@@ -198,6 +208,8 @@ class BlockManager {
   void OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, const Status& status);
   void DropCopy(const ReplicationQueue::Copy& copy);
   std::vector<CopyLoad> CopyLoads() const;
+  std::vector<PlacementNode> WithoutDoomed(BlockId block,
+                                           const std::vector<PlacementNode>& nodes) const;
   void DeleteObsolete();
   bool DeleteObsoleteOf(BlockId block);
   void DeleteRemoved();

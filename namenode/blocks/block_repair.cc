@@ -152,6 +152,16 @@ void BlockManager::DropCopy(const ReplicationQueue::Copy& copy) {
   if (Datanode* node = registry_.At(copy.target)) --node->copies_in;
 }
 
+/// The same for what is being deleted just now.
+std::vector<PlacementNode> BlockManager::WithoutDoomed(
+    BlockId block, const std::vector<PlacementNode>& nodes) const {
+  std::vector<PlacementNode> out = nodes;
+  if (!doomed_.empty()) {
+    std::erase_if(out, [&](const PlacementNode& n) { return doomed_.contains({block, n.node}); });
+  }
+  return out;
+}
+
 void BlockManager::StartCopies() {
   for (const ReplicationQueue::Copy& copy : queue_.Expire(Now())) {
     ++counters_.copies_failed;
@@ -160,6 +170,8 @@ void BlockManager::StartCopies() {
   std::erase_if(hold_off_, [&](const auto& h) { return h.second <= Now(); });
   if (queue_.waiting() == queue_.missing()) return;
   std::vector<PlacementNode> nodes = registry_.Snapshot();
+  // A copy to a node that may yet carry out an older order to delete would be counted and then be gone.
+  std::erase_if(nodes, [&](const PlacementNode& n) { return !Fenced(*registry_.At(n.node)); });
   for (BlockId block : queue_.Next(options_.copies_considered_per_tick)) {
     if (hold_off_.contains(block)) continue;
     std::vector<CopyLoad> loads = CopyLoads();
@@ -172,8 +184,9 @@ void BlockManager::StartCopies() {
       queue_.Drop(block);
       continue;
     }
-    auto plan = PlanCopy(FactsOf(block, *record), ViewsOf(block), queue_.TargetsOf(block), nodes,
-                         loads, options_.replication_streams_per_node, random_);
+    auto plan = PlanCopy(FactsOf(block, *record), ViewsOf(block), queue_.TargetsOf(block),
+                         WithoutDoomed(block, nodes), loads, options_.replication_streams_per_node,
+                         random_);
     if (!plan) continue;
     Datanode& source = *registry_.At(plan->source);
     Datanode& target = *registry_.At(plan->target);
@@ -190,7 +203,8 @@ void BlockManager::StartCopies() {
                         Result<BlockRecord> now = state_.GetBlock(block);
                         Datanode* node = registry_.At(plan.target);
                         if (now && now->state == BlockState::kClosed && now->stamp == stamp &&
-                            node->state != NodeState::kDead) {
+                            node->state != NodeState::kDead &&
+                            !doomed_.contains({block, plan.target})) {
                           SetReplica(block, {plan.target, ReplicaState::kFinalized, false, stamp});
                         }
                       }
@@ -302,7 +316,7 @@ void BlockManager::SendDeletions() {
   for (auto it = to_delete_.begin(); it != to_delete_.end();) {
     auto& [index, orders] = *it;
     Datanode& node = *registry_.At(index);
-    if (node.deleting || node.state != NodeState::kLive) {
+    if (node.deleting || node.state != NodeState::kLive || !Fenced(node)) {
       ++it;
       continue;
     }
@@ -330,8 +344,11 @@ void BlockManager::OnDeleted(NodeIndex index,
   if (status.ok()) {
     counters_.replicas_deleted += orders.size();
   } else {
-    // Some may be gone and some not: let it say.
+    // Some may be gone and some not, and some may go yet: when nothing of this order is left, let it say.
+    Unfence(node);
+    node.order_uncertain = true;
     node.need_report = true;
+    Kick();
     LogWarning("datanode {:016x} did not delete {} replicas: {}", node.id.value, orders.size(),
                status.ToString());
   }

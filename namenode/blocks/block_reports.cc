@@ -58,6 +58,11 @@ Status BlockManager::Register(Registration r) {
   node->rack = std::move(r.rack);
   node->version = std::move(r.version);
   node->highest_term = r.highest_term;
+  Unfence(*node);
+  // What it says it has seen, it refuses anything lower of, and has done whatever it took before.
+  if (term_ != 0 && r.highest_term >= term_ && !node->deleting && !node->order_uncertain) {
+    node->fenced_term = term_;
+  }
   node->connection = std::move(r.connection);
   node->connected = true;
   node->report_asked_ns = 0;
@@ -78,7 +83,8 @@ Result<BlockManager::HeartbeatAnswer> BlockManager::Heartbeat(DatanodeId datanod
   node->active_streams = std::max(0, active_streams);
   node->highest_term = std::max(node->highest_term, highest_term);
   HeartbeatAnswer answer;
-  bool owed = node->need_report || !node->reported || (term_ != 0 && node->reported_term != term_);
+  bool owed =
+      node->need_report || !node->reported || (Fenced(*node) && node->reported_term != term_);
   if (owed && (node->report_asked_ns == 0 || Now() - node->report_asked_ns >= kAskAgainNs)) {
     node->report_asked_ns = Now();
     answer.need_report = true;
@@ -104,6 +110,7 @@ Result<bool> BlockManager::FullReport(DatanodeId datanode, uint64_t report_id, i
   if (page == 0) {
     node->report_id = report_id;
     node->next_page = 0;
+    node->report_term = Fenced(*node) ? term_ : 0;
     node->replicas_before_report = map_.replicas_of(node->index);
     node->deleted_in_report.clear();
     map_.BeginReport(node->index);
@@ -140,7 +147,7 @@ void BlockManager::FinishFullReport(Datanode& node) {
     }
   }
   node.reported = true;
-  node.reported_term = term_;
+  node.reported_term = node.report_term;
   node.need_report = false;
   node.report_id = 0;
   node.deleted_in_report.clear();

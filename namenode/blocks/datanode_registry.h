@@ -44,13 +44,21 @@ struct Datanode {
   /// The connection its commands go over; empty when it is gone. What it is, the service knows.
   std::weak_ptr<void> connection;
   bool connected = true;  // to this namenode
+  // The fence (block_fences.cc): orders of earlier terms, and of this one that nobody knows the outcome of, are carried
+  // out by now or never will be.
+  Term fenced_term = 0;           // since when: the leader's own term, or it is not fenced
+  int64_t unfenced_since_ns = 0;  // when that was last asked of it for the first time
+  bool fencing = false;           // the order to do so is under way
+  bool order_uncertain = false;   // an order of this term failed, and may be carried out yet
+  uint64_t fence_round = 0;       // what is answered to an earlier one says nothing
   // Reports.
   bool reported = false;        // in full, since it registered
-  Term reported_term = 0;       // the leader's term in which its last full report ended
+  Term reported_term = 0;       // its last full report was begun when it was fenced in this term
   bool need_report = false;     // asked for in the next heartbeat's reply
   int64_t report_asked_ns = 0;  // when it was last asked to, 0: not
   uint64_t report_id = 0;       // of the report in progress, 0 when none
   int next_page = 0;
+  Term report_term = 0;  // reported_term when it is complete
   size_t replicas_before_report = 0;
   /// Deleted while the report was under way, which may still name them.
   std::unordered_set<BlockId> deleted_in_report;

@@ -9,6 +9,7 @@ namespace dfs::nn {
 
 namespace {
 constexpr int64_t kDeleteTimeoutNs = 30 * kSecond;
+constexpr int64_t kFenceTimeoutNs = 10 * kSecond;
 constexpr int64_t kInitTimeoutNs = 3 * kSecond;
 constexpr int64_t kFinishTimeoutNs = 30 * kSecond;  // and a second a MiB
 constexpr int64_t kTokenLifeMs = 3600 * 1000;
@@ -49,6 +50,19 @@ void DatanodeLink::Copy(const Datanode& source, Term term, BlockId block, const 
   rpc::Call<idl::kReplicateBlock>(
       *peer, request, timeout_ns,
       [done = std::move(done)](Result<rpc::Typed<idl::Empty>> reply) { done(reply.status()); });
+}
+
+void DatanodeLink::Fence(const Datanode& node, Term term, Done done) {
+  auto peer = PeerOf(node);
+  if (peer == nullptr) return Unreachable<Status>(std::move(done));
+  // An order to delete nothing: the datanode takes on its term, and answers when it has done all that came before.
+  idl::DeleteReplicasRequest request;
+  request.term = Signed(term);
+  rpc::Call<idl::kDeleteReplicas>(
+      *peer, request, kFenceTimeoutNs,
+      [done = std::move(done)](Result<rpc::Typed<idl::DeleteReplicasReply>> reply) {
+        done(reply.status());
+      });
 }
 
 void DatanodeLink::Delete(const Datanode& node, Term term, std::vector<DeleteOrder> orders,

@@ -19,6 +19,7 @@ class DatanodeLink : public DatanodeCommander {
   DatanodeLink(Executor& executor, std::string token_key)
       : executor_(executor), token_key_(std::move(token_key)) {}
 
+  void Fence(const Datanode& node, Term term, Done done) override;
   void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
             const Datanode& target, int64_t timeout_ns, Done done) override;
   void Delete(const Datanode& node, Term term, std::vector<DeleteOrder> orders, Done done) override;

@@ -95,6 +95,7 @@ TEST(BlockManager, ExcessIsKeptUntilEveryNodeReportedInThisTerm) {
     w.blocks->OnLeadershipLost();
     w.blocks->OnLeading(2);
   });
+  w.scheduler.RunFor(kSecond);  // fenced
   for (DatanodeId id : {A, B, D}) w.Report(id);
   auto wait = [&] {
     for (int n = 0; n < 60; ++n) {

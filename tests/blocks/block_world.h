@@ -141,6 +141,7 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
     r.tcp_address = "host:" + std::to_string(id.value);
     r.host_id = "host-" + std::to_string(id.value);
     r.rack = rack;
+    r.highest_term = highest_term[id] = std::max<Term>(highest_term[id], 1);
     r.volumes = {{1, uint64_t{1} << 40, uint64_t{1} << 39, 0, false}};
     In([&] { EXPECT_TRUE(blocks->Register(std::move(r)).ok()); });
     Report(id);
@@ -190,6 +191,15 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
   void Later(F f) {
     node.executor().RunAfter(copy_ns, std::move(f));
   }
+  void Fence(const Datanode& target, Term term, Done done) override {
+    if (!up.contains(target.id)) {
+      return node.executor().Post(
+          [done = std::move(done)] { done(Status(Code::kUnavailable, "gone")); });
+    }
+    if (silent.contains(target.id)) return unanswered.push_back(std::move(done));
+    highest_term[target.id] = std::max(highest_term[target.id], term);
+    node.executor().Post([done = std::move(done)] { done(Status()); });
+  }
   void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
             const Datanode& target, int64_t, Done done) override {
     EXPECT_EQ(term, 1u);
@@ -208,6 +218,7 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
         });
   }
   void Delete(const Datanode& target, Term, std::vector<DeleteOrder> orders, Done done) override {
+    if (silent.contains(target.id)) return unanswered.push_back(std::move(done));
     for (const DeleteOrder& o : orders) {
       deletions.push_back({o.block, target.id});
       if (disks[target.id][o.block].stamp <= o.stamp) disks[target.id].erase(o.block);
@@ -263,6 +274,9 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
   std::map<DatanodeId, Stamp> fences;
   std::map<DatanodeId, int> running;
   std::set<DatanodeId> up;
+  std::set<DatanodeId> silent;  // take orders to fence and to delete, and do not answer
+  std::vector<Done> unanswered;
+  std::map<DatanodeId, Term> highest_term;
   uint64_t report_id = 0;
   int64_t copy_ns = 100 * kMillisecond;
   int fail_proposals = 0;
