@@ -492,6 +492,7 @@ void FileWriter::DrainDeferred(uint64_t index) {
     for (auto& [offset, data] : deferred) WriteToSlot(index, offset, std::move(data), false);
   }
   CheckWaiters();
+  for (StatusDone& done : std::exchange(slots_[index].drain_waiters, {})) done(error_);
 }
 
 // ---- Waiting ------------------------------------------------------------------------------------
@@ -558,6 +559,7 @@ void FileWriter::Fail(const Status& why) {
     std::vector<StatusDone> waiters = std::move(slot.close_waiters);
     slot.close_waiters.clear();
     for (StatusDone& done : waiters) done(error_);
+    for (StatusDone& done : std::exchange(slot.drain_waiters, {})) done(error_);
   }
   std::vector<StatusDone> inline_waiters = std::move(inline_waiters_);
   inline_waiters_.clear();

@@ -102,6 +102,10 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
     std::vector<std::pair<uint64_t, Buffer>> deferred;  // until it is known, or closed
     uint64_t deferred_bytes = 0;
     std::vector<StatusDone> close_waiters;
+    std::vector<StatusDone>
+        drain_waiters;  // for what is deferred now to be given to a block writer
+
+    bool InUse() const { return writer != nullptr || !deferred.empty(); }
   };
 
   FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open);
@@ -139,8 +143,12 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   /// learn of it by the file's version.
   enum class Commit { kLengths, kEverything };
   void FlushAnd(Commit what, StatusDone done);
-  /// Commits the slots in [index, stop), in order.
+  /// Commits the slots in [index, stop), in order, with all that was written to each before it is its turn.
   void CommitFrom(uint64_t index, uint64_t stop, Commit what, StatusDone done);
+  void CommitSlot(uint64_t index, Commit what, StatusDone done);
+  /// What the slot's block writer was given.
+  void CommitWritten(uint64_t index, Commit what, StatusDone done);
+  void CommitAcked(uint64_t index, Commit what, StatusDone done);
   void CloseAll(FileClose how, StatusDone done);
   void FinishClose(const FileClose& how, bool renamed, const Status& status, StatusDone done);
   void WriteInline(int64_t mtime_ns, StatusDone done);

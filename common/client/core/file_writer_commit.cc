@@ -1,177 +1,14 @@
-// FileWriter: flush, sync, close, truncate, and reading one's own writes.
+// FileWriter: content in the inode, close, truncate, and reading one's own writes.
 #include <algorithm>
 #include <cstring>
 
 #include "common/base/check.h"
 #include "common/client/core/calls.h"
 #include "common/client/core/file_writer.h"
+#include "common/client/core/join.h"
 #include "dfs_types.h"
 
 namespace dfs::client {
-namespace {
-
-/// Calls done once, with the first error, when every part has called back.
-class Join {
- public:
-  explicit Join(StatusDone done) : state_(std::make_shared<State>()) {
-    state_->done = std::move(done);
-  }
-  StatusDone Part() {
-    ++state_->left;
-    return [state = state_](Status status) { Finish(*state, status); };
-  }
-  /// After the last Part().
-  void Start() { Finish(*state_, Status()); }
-
- private:
-  struct State {
-    size_t left = 1;
-    Status first_error;
-    StatusDone done;
-  };
-  static void Finish(State& state, const Status& status) {
-    if (state.first_error.ok()) state.first_error = status;
-    if (--state.left == 0) state.done(state.first_error);
-  }
-  std::shared_ptr<State> state_;
-};
-
-}  // namespace
-
-// ---- Flush and sync -----------------------------------------------------------------------------
-
-void FileWriter::Flush(StatusDone done) {
-  FlushAnd(Commit::kEverything, std::move(done));
-}
-
-void FileWriter::FlushAnd(Commit what, StatusDone done) {
-  if (!error_.ok()) {
-    done(error_);
-    return;
-  }
-  EmitRun(false);
-  if (inline_ && blocked_.empty()) {
-    WriteInline(0, std::move(done));
-    return;
-  }
-  Settled([weak = weak_from_this(), what, done = std::move(done)](Status status) mutable {
-    auto self = weak.lock();
-    if (!status.ok() || !self) {
-      done(status);
-    } else if (self->inline_) {
-      self->WriteInline(0, std::move(done));
-    } else {
-      self->EmitRun(false);
-      self->CommitFrom(0, UINT64_MAX, what, std::move(done));
-    }
-  });
-}
-
-void FileWriter::CommitFrom(uint64_t index, uint64_t stop, Commit what, StatusDone done) {
-  auto it = slots_.lower_bound(index);
-  while (it != slots_.end() && it->first < stop && it->second.writer == nullptr) ++it;
-  if (!error_.ok() || it == slots_.end() || it->first >= stop) {
-    done(error_);
-    return;
-  }
-  index = it->first;
-  Slot& slot = it->second;
-  auto go_on = [weak = weak_from_this(), index, stop, what,
-                done = std::move(done)](Status status) mutable {
-    auto self = weak.lock();
-    if (!status.ok() || !self) {
-      done(status);
-    } else {
-      self->CommitFrom(index + 1, stop, what, std::move(done));
-    }
-  };
-  if (slot.closing) {
-    slot.close_waiters.push_back(std::move(go_on));
-    return;
-  }
-  if (slot.drop_inline) {
-    CloseSlot(index, BlockClose(), std::move(go_on));
-    return;
-  }
-  slot.writer->WhenAcked([weak = weak_from_this(), index, what,
-                          go_on = std::move(go_on)](Status status) mutable {
-    auto self = weak.lock();
-    if (!status.ok() || !self) {
-      go_on(status);
-      return;
-    }
-    Slot& acked = self->slots_[index];
-    if (acked.closing) {
-      acked.close_waiters.push_back(std::move(go_on));
-      return;
-    }
-    BlockWriter* writer = acked.writer.get();
-    const bool longer = writer != nullptr && writer->acked_length() > writer->committed_length();
-    const bool overwritten = writer != nullptr && writer->uncommitted();
-    if (!longer && !(overwritten && what == Commit::kEverything)) {
-      go_on(Status());
-      return;
-    }
-    const uint64_t end = index * self->block_size_ + writer->acked_length();
-    writer->CommitLength(end, self->write_time_ns_,
-                         [weak, index, go_on = std::move(go_on)](Status committed) mutable {
-                           auto self2 = weak.lock();
-                           if (!committed.ok() && self2 && self2->slots_[index].closing) {
-                             // The close overtook it and commits at least this length.
-                             self2->slots_[index].close_waiters.push_back(std::move(go_on));
-                             return;
-                           }
-                           if (!committed.ok() && self2) self2->Fail(committed);
-                           go_on(committed);
-                         });
-  });
-}
-
-void FileWriter::Sync(StatusDone done) {
-  if (!error_.ok()) {
-    done(error_);
-    return;
-  }
-  EmitRun(true);
-  if (inline_ && blocked_.empty()) {
-    WriteInline(0, std::move(done));
-    return;
-  }
-  Settled([weak = weak_from_this(), done = std::move(done)](Status status) mutable {
-    auto self = weak.lock();
-    if (!status.ok() || !self) {
-      done(status);
-    } else if (self->inline_) {
-      self->WriteInline(0, std::move(done));
-    } else {
-      self->EmitRun(true);
-      self->SyncBlocks(std::move(done));
-    }
-  });
-}
-
-void FileWriter::SyncBlocks(StatusDone done) {
-  Join join(std::move(done));
-  std::vector<uint64_t> indices;
-  for (const auto& [index, slot] : slots_) {
-    if (slot.writer != nullptr) indices.push_back(index);
-  }
-  for (uint64_t index : indices) {
-    Slot& slot = slots_[index];
-    if (slot.closing) {
-      slot.close_waiters.push_back(join.Part());
-    } else if (slot.writer == nullptr) {
-      continue;
-    } else if (slot.drop_inline) {
-      // The old inline bytes are authoritative until this commit; a sync must not depend on them.
-      CloseSlot(index, BlockClose(), join.Part());
-    } else {
-      slot.writer->Sync(join.Part());
-    }
-  }
-  join.Start();
-}
-
 // ---- Inline content -----------------------------------------------------------------------------
 
 void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
@@ -427,6 +264,7 @@ void FileWriter::Abandon() {
   for (auto& [index, slot] : slots_) {
     slot.deferred.clear();
     slot.deferred_bytes = 0;
+    for (StatusDone& done : std::exchange(slot.drain_waiters, {})) done(Status());
     if (slot.writer == nullptr) continue;
     if (!slot.closing) slot.writer->DropUnsent();
     open.push_back(index);
