@@ -312,6 +312,7 @@ int Serve(NamenodeOptions options) {
   world.open_store = [](const std::string& directory) {
     RocksStoreOptions rocks;
     rocks.directory = directory;
+    rocks.worker = NewThreadWorker("dfs-state");
     return OpenRocksStore(rocks);
   };
   world.log_writer = [](LogStorage& storage, Executor& executor) {

@@ -1,9 +1,6 @@
 #include "namenode/state/buffered_store.h"
 
 #include <array>
-#include <condition_variable>
-#include <mutex>
-#include <thread>
 #include <utility>
 
 #include "common/base/check.h"
@@ -29,91 +26,18 @@ class CountedIterator final : public StateIterator {
   int* live_;
 };
 
-/// Gives one batch at a time to the store below. Without a thread in the caller's.
-class Handover {
- public:
-  Handover(StateStore* base, bool own_thread) : base_(base) {
-    if (own_thread) thread_ = std::thread([this] { Run(); });
-  }
-  ~Handover() {
-    if (!thread_.joinable()) return;
-    {
-      std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    changed_.notify_all();
-    thread_.join();
-  }
-
-  /// The batch must not change before Done() or Wait() says it is over. Only when none is under way.
-  void Start(const PendingBatch* batch) {
-    if (!thread_.joinable()) {
-      status_ = Write(*batch);
-      return;
-    }
-    {
-      std::lock_guard lock(mutex_);
-      DFS_CHECK(batch_ == nullptr);
-      batch_ = batch;
-    }
-    changed_.notify_all();
-  }
-  bool Done() {
-    std::lock_guard lock(mutex_);
-    return batch_ == nullptr;
-  }
-  /// Until none is under way; how the last one went.
-  Status Wait() {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return batch_ == nullptr; });
-    return status_;
-  }
-
- private:
-  Status Write(const PendingBatch& batch) {
-    for (const PendingBatch::Entry* entry : batch.Sorted({}, {})) {
-      if (entry->state == PendingBatch::State::kPut) out_.Put(entry->key, entry->value);
-      if (entry->state == PendingBatch::State::kDeleted) out_.Delete(entry->key);
-    }
-    Status status = base_->Write(out_);
-    out_.Clear();
-    return status;
-  }
-  void Run() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      changed_.wait(lock, [this] { return stop_ || batch_ != nullptr; });
-      if (batch_ == nullptr) return;
-      lock.unlock();
-      Status status = Write(*batch_);
-      lock.lock();
-      status_ = std::move(status);
-      batch_ = nullptr;
-      changed_.notify_all();
-    }
-  }
-
-  StateStore* const base_;
-  WriteBatch out_;  // whoever writes
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  const PendingBatch* batch_ = nullptr;  // under way
-  Status status_;
-  bool stop_ = false;
-  std::thread thread_;
-};
-
 class BufferedStore final : public StateStore {
  public:
   using StateStore::NewIterator;
 
   BufferedStore(std::unique_ptr<StateStore> base, const BufferedStoreOptions& options)
-      : base_(std::move(base)), options_(options), handover_(base_.get(), options.own_thread) {}
+      : base_(std::move(base)), options_(options) {}
 
   ~BufferedStore() override {
     // A closed store flushes what it has, which saves the next start from replaying it. Nothing
     // depends on it.
     if (failed_.ok()) failed_ = HandOver();
+    if (options_.worker != nullptr) options_.worker->Wait();
   }
 
   Result<bool> Get(std::string_view key, std::string* value) override {
@@ -137,7 +61,7 @@ class BufferedStore final : public StateStore {
   Status Write(const WriteBatch& batch) override {
     DFS_CHECK(live_iterators_ == 0);
     if (!failed_.ok()) return failed_;
-    if (!frozen_.empty() && handover_.Done()) DFS_RETURN_IF_ERROR(FinishHandOver());
+    if (!frozen_.empty() && !options_.worker->busy()) DFS_RETURN_IF_ERROR(FinishHandOver());
     for (const WriteBatch::Entry& entry : batch.entries()) {
       buffer_.Overwrite(entry.key, StateAfter(entry), entry.value);
       if (!entry.key.empty()) has_tag_[static_cast<unsigned char>(entry.key[0])] = true;
@@ -192,6 +116,16 @@ class BufferedStore final : public StateStore {
     return PendingBatch::State::kUnknown;
   }
 
+  /// The worker's part: it has frozen_, out_ and written_ to itself until it is done.
+  void WriteFrozen() {
+    for (const PendingBatch::Entry* entry : frozen_.Sorted({}, {})) {
+      if (entry->state == PendingBatch::State::kPut) out_.Put(entry->key, entry->value);
+      if (entry->state == PendingBatch::State::kDeleted) out_.Delete(entry->key);
+    }
+    written_ = base_->Write(out_);
+    out_.Clear();
+  }
+
   /// What was collected goes below. Waits only for the one before, when that is still under way.
   Status StartHandOver() {
     DFS_RETURN_IF_ERROR(FinishHandOver());
@@ -199,15 +133,19 @@ class BufferedStore final : public StateStore {
     std::swap(buffer_, frozen_);
     cancelled_ = 0;
     has_tag_.fill(false);
-    handover_.Start(&frozen_);
-    if (!options_.own_thread) return FinishHandOver();
-    return Status::Ok();
+    if (options_.worker != nullptr) {
+      options_.worker->Start([this] { WriteFrozen(); });
+      return Status::Ok();
+    }
+    WriteFrozen();
+    return FinishHandOver();
   }
   Status FinishHandOver() {
     DFS_CHECK(live_iterators_ == 0);
     if (!failed_.ok()) return failed_;
     if (frozen_.empty()) return Status::Ok();
-    failed_ = handover_.Wait();
+    if (options_.worker != nullptr) options_.worker->Wait();
+    failed_ = written_;
     frozen_.Clear();
     return failed_;
   }
@@ -220,11 +158,12 @@ class BufferedStore final : public StateStore {
   const BufferedStoreOptions options_;
   PendingBatch buffer_;
   PendingBatch frozen_;              // being given to base_, not changed until that is over
+  WriteBatch out_;                   // of what is frozen
+  Status written_;                   // how that went
   size_t cancelled_ = 0;             // entries that are neither put nor deleted any more
   std::array<bool, 256> has_tag_{};  // first bytes of the keys in buffer_
   int live_iterators_ = 0;
   Status failed_;
-  Handover handover_;
 };
 
 }  // namespace

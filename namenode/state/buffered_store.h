@@ -2,14 +2,15 @@
 // order. Hot keys (counters, session records, directories, the usage of all above) are written once
 // for many commands, and a skip list takes sorted keys for a third of the price. Costs no
 // durability: what was not flushed is lost in a crash either way, and stays a suffix of whole
-// commits. Confined to the namenode's loop; with own_thread the batch is built and given to the store below on a thread
-// of its own, while the next one is collected and reads see all three layers. The store below must allow that: a
+// commits. Confined to the namenode's loop; with a worker the batch is built and given to the store below in the
+// background, while the next one is collected and reads see all three layers. The store below must allow that: a
 // write beside look-ups and scans.
 #pragma once
 
 #include <memory>
 #include <string_view>
 
+#include "common/base/worker.h"
 #include "namenode/state/store.h"
 
 namespace dfs::nn {
@@ -21,7 +22,7 @@ struct BufferedStoreOptions {
   // here cancel out, and the store below never hears of them. Null: none.
   bool (*never_overwritten)(std::string_view key) = nullptr;
   uint64_t max_bytes = 1u << 20;
-  bool own_thread = false;
+  std::shared_ptr<Worker> worker;  // null: the caller waits
 };
 
 std::unique_ptr<StateStore> NewBufferedStore(std::unique_ptr<StateStore> base,

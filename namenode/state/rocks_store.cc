@@ -405,7 +405,7 @@ Result<std::unique_ptr<StateStore>> OpenRocksStore(const RocksStoreOptions& opti
   auto store = std::make_unique<RocksStore>(options);
   DFS_RETURN_IF_ERROR(store->Open());
   BufferedStoreOptions buffered;
-  buffered.own_thread = true;
+  buffered.worker = options.worker;
   buffered.max_entries = options.buffered_entries;
   buffered.never_overwritten = IsStoredReply;
   return NewBufferedStore(std::move(store), buffered);

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "common/base/worker.h"
 #include "namenode/state/store.h"
 
 namespace rocksdb {
@@ -23,6 +24,7 @@ struct RocksStoreOptions {
   int background_threads = 2;
   int max_open_files = 512;
   size_t buffered_entries = 1024;  // collected before they reach RocksDB (buffered_store.h)
+  std::shared_ptr<Worker> worker;  // writes what was collected in the background; null: nobody does
   std::shared_ptr<rocksdb::FileSystem> file_system;  // null: the operating system's
 };
 

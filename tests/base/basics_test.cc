@@ -9,6 +9,7 @@
 #include "common/base/logging.h"
 #include "common/base/random.h"
 #include "common/base/status.h"
+#include "common/base/worker.h"
 
 namespace dfs {
 namespace {
@@ -97,6 +98,21 @@ TEST(Logging, LineHasTimeLevelNameAndText) {
   SetLogName("");
   EXPECT_NE(line.find(" W namenode-7: became leader of term 12\n"), std::string::npos) << line;
   EXPECT_EQ(line.find("T"), 10u) << line;  // 2026-01-31T...
+}
+
+TEST(Worker, DoesOneTaskAtATimeAndIsWaitedFor) {
+  std::vector<int> done;  // no lock: what a task did is seen after Wait
+  std::unique_ptr<Worker> worker = NewThreadWorker("test");
+  EXPECT_FALSE(worker->busy());
+  for (int i = 0; i < 100; ++i) {
+    worker->Start([&done, i] { done.push_back(i); });
+    worker->Wait();
+    ASSERT_FALSE(worker->busy());
+    ASSERT_EQ(done.size(), static_cast<size_t>(i) + 1);
+  }
+  worker->Start([&done] { done.push_back(100); });
+  worker = nullptr;
+  EXPECT_EQ(done.back(), 100);
 }
 
 TEST(Check, HandlerSeesTheFailure) {

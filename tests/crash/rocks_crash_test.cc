@@ -68,6 +68,7 @@ class Lane {
     options.write_buffer_bytes = 64 << 10;  // some flushes come by themselves
     options.block_cache_bytes = 1 << 20;
     options.file_system = fs_;
+    options.worker = NewThreadWorker("dfs-state");
     auto store = OpenRocksStore(options);
     EXPECT_TRUE(store.ok() || fs_->off()) << store.error().ToString();
     if (!store) return false;

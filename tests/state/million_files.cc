@@ -62,6 +62,7 @@ class Bench {
   void Load(const char* what) {
     if (empty_mib_ == 0) empty_mib_ = ResidentMiB();
     int64_t start = SystemClock().BootNs();
+    options_.worker = NewThreadWorker("dfs-state");
     auto store = OpenRocksStore(options_);
     Must(store.status());
     store_ = std::move(*store);

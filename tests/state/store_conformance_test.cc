@@ -279,9 +279,68 @@ TEST(BufferedStoreTest, TheSameInFrontOfRocksDbWithAThreadOfItsOwn) {
   options.directory = directory.path() + "/state";
   options.write_buffer_bytes = 1u << 20;
   options.buffered_entries = 20;
+  options.worker = NewThreadWorker("dfs-state");
   auto store = OpenRocksStore(options);
   ASSERT_OK(store);
   CheckAgainstAMap(std::move(*store));
+}
+
+/// Does its task when somebody waits for it.
+class LazyWorker final : public Worker {
+ public:
+  ~LazyWorker() override { Wait(); }
+  void Start(Task task) override { task_ = std::move(task); }
+  bool busy() override { return bool(task_); }
+  void Wait() override {
+    if (Task task = std::exchange(task_, nullptr)) task();
+  }
+
+ private:
+  Task task_;
+};
+
+TEST(BufferedStoreTest, ReadsSeeWhatIsOnItsWayDown) {
+  FaultEnv env;
+  ASSERT_OK(env.CreateDirs("/data"));
+  auto base = OpenMemStore(&env, "/data/state");
+  ASSERT_OK(base);
+  StateStore& below = **base;
+  BufferedStoreOptions options;
+  options.max_entries = 3;
+  auto worker = std::make_shared<LazyWorker>();
+  options.worker = worker;
+  auto store = NewBufferedStore(std::move(*base), options);
+  const auto put = [&](std::vector<std::pair<std::string, std::string>> entries) {
+    WriteBatch batch;
+    for (const auto& [key, value] : entries) {
+      value.empty() ? batch.Delete(key) : batch.Put(key, value);
+    }
+    ASSERT_OK(store->Write(batch));
+  };
+  const auto all = [&] {
+    std::string out;
+    for (auto it = store->NewIterator(""); it->Valid(); it->Next())
+      out += std::string(it->key()) + std::string(it->value()) + " ";
+    return out;
+  };
+  put({{"a", "1"}, {"b", "1"}, {"c", "1"}});
+  EXPECT_TRUE(worker->busy());
+  put({{"b", "2"}, {"c", ""}});
+  std::string value;
+  EXPECT_FALSE(*below.Get("a", &value)) << "still on its way";
+  EXPECT_TRUE(*store->Get("a", &value));
+  EXPECT_TRUE(*store->Get("b", &value));
+  EXPECT_EQ(value, "2");
+  EXPECT_FALSE(*store->Get("c", &value));
+  EXPECT_EQ(all(), "a1 b2 ");
+  put({{"d", "3"}});  // full again: the first has to go down now
+  EXPECT_TRUE(*below.Get("c", &value));
+  EXPECT_TRUE(worker->busy());
+  EXPECT_EQ(all(), "a1 b2 d3 ");
+  ASSERT_OK(store->Flush());
+  EXPECT_FALSE(worker->busy());
+  EXPECT_FALSE(*below.Get("c", &value));
+  EXPECT_EQ(all(), "a1 b2 d3 ");
 }
 
 TEST(BufferedStoreTest, FlushAndCheckpointHandOver) {
