@@ -67,28 +67,6 @@ TEST(ClientFiles, AnInlineFileGrowsIntoABlockAndDropsItsBytesOnlyWhenSynced) {
   EXPECT_EQ(c.violations, std::vector<std::string>());
 }
 
-TEST(ClientFiles, FlushMakesTheLengthVisibleAndSyncNeedsNoCommit) {
-  FakeCluster c(22);
-  auto core = c.MakeClient();
-  const std::string data = Pattern(200'000, 3);
-  auto file = Create(c, core, "f");
-  ASSERT_TRUE(file.ok());
-  Write(c, *file, 0, data.substr(0, 100'000));
-  ASSERT_TRUE(Flush(c, *file).ok());
-  EXPECT_EQ(File(c, "f").attr.size, 100'000);
-  EXPECT_TRUE(ReadAll(c, core, "f") == data.substr(0, 100'000))
-      << "an open block is readable up to there";
-  Write(c, *file, 100'000, data.substr(100'000));
-  const int commits = c.applied[idl::kCommitLength];
-  ASSERT_TRUE(Sync(c, *file).ok());
-  EXPECT_EQ(c.applied[idl::kCommitLength], commits);
-  EXPECT_EQ(File(c, "f").attr.size, 100'000);
-  const FakeBlock& block = File(c, "f").slots[0];
-  for (uint64_t m : block.members) EXPECT_TRUE(c.replicas[m][block.id].synced == data);
-  ASSERT_TRUE(Close(c, *file).ok());
-  EXPECT_TRUE(ReadAll(c, core, "f") == data);
-}
-
 TEST(ClientFiles, AMemberThatDiesIsExcludedAndTheWriteGoesOn) {
   for (uint64_t victim = 1; victim <= 3; ++victim) {
     FakeCluster c(30 + victim);
@@ -297,7 +275,7 @@ TEST(ClientFiles, AnAppendWaitsForADeadWritersBlock) {
   EXPECT_TRUE(ReadAll(c, other, "f") == data + "more");
 }
 
-// A dead writer never told the length: the file has 0 bytes, and synced ones in a block that is still open.
+// A dead writer never told the length: the file has 0 bytes, and some in a block that is still open.
 TEST(ClientFiles, ACreateOfAFileThatIsThereWaitsForADeadWritersBlock) {
   FakeCluster c(58);
   auto core = c.MakeClient();
@@ -305,7 +283,7 @@ TEST(ClientFiles, ACreateOfAFileThatIsThereWaitsForADeadWritersBlock) {
   auto file = Create(c, core, "f");
   ASSERT_TRUE(file.ok());
   Write(c, *file, 0, data);
-  ASSERT_TRUE(Sync(c, *file).ok());
+  ASSERT_TRUE(Acked(c, *file).ok());
   ASSERT_EQ(File(c, "f").attr.size, 0);
   auto other = c.MakeClient();
   c.scheduler.After(3 * kSecond, [&] { c.Recover(c.names["f"], 0); });

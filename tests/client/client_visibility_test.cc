@@ -109,5 +109,102 @@ TEST(ClientVisibility, AWaitForABlockThatIsNeverLocatedEnds) {
   EXPECT_LE(File(c, "f").attr.size, static_cast<int64_t>(4 * kBlock)) << "nothing behind is told";
 }
 
+// ---- Flush and sync -----------------------------------------------------------------------------
+
+TEST(ClientVisibility, WhatIsFlushedOrSyncedIsReadElsewhere) {
+  FakeCluster c(103);
+  auto core = c.MakeClient();
+  auto elsewhere = c.MakeClient();
+  const std::string data = Pattern(200'000, 3);
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  Write(c, *file, 0, data.substr(0, 100'000));
+  ASSERT_TRUE(Flush(c, *file).ok());
+  EXPECT_EQ(File(c, "f").attr.size, 100'000);
+  EXPECT_TRUE(ReadAll(c, elsewhere, "f") == data.substr(0, 100'000))
+      << "an open block is readable up to there";
+  Write(c, *file, 100'000, data.substr(100'000));
+  ASSERT_TRUE(Sync(c, *file).ok());
+  EXPECT_EQ(File(c, "f").attr.size, 200'000);
+  EXPECT_TRUE(ReadAll(c, elsewhere, "f") == data);
+  const FakeBlock& block = File(c, "f").slots[0];
+  EXPECT_TRUE(block.open);
+  for (uint64_t m : block.members) EXPECT_TRUE(c.replicas[m][block.id].synced == data);
+  ASSERT_TRUE(Close(c, *file).ok());
+  EXPECT_TRUE(ReadAll(c, elsewhere, "f") == data);
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+// The file's size says nothing of it: only the block's length does.
+TEST(ClientVisibility, WhatIsSyncedInAHoleIsReadElsewhere) {
+  FakeCluster c(104);
+  auto core = c.MakeClient();
+  auto elsewhere = c.MakeClient();
+  auto file = Create(c, core, "f", kBlock, 8);
+  ASSERT_TRUE(file.ok());
+  std::string expected(5 * kBlock, '\0');
+  const auto write = [&](uint64_t offset, const std::string& data) {
+    expected.replace(offset, data.size(), data);
+    Write(c, *file, offset, data);
+  };
+  write(5 * kBlock - 10, Pattern(10, 1));
+  ASSERT_TRUE(Sync(c, *file).ok());
+  EXPECT_TRUE(ReadAll(c, elsewhere, "f") == expected);
+  write(kBlock + 7, Pattern(1'000, 2));
+  write(3 * kBlock, Pattern(kBlock, 3));
+  ASSERT_TRUE(Sync(c, *file).ok());
+  EXPECT_TRUE(ReadAll(c, elsewhere, "f") == expected);
+  write(kBlock + 2'000, Pattern(500, 4));  // within the block's slot, behind its end
+  write(kBlock + 8, Pattern(100, 5));
+  ASSERT_TRUE(Sync(c, *file).ok());
+  EXPECT_TRUE(ReadAll(c, elsewhere, "f") == expected);
+  ASSERT_TRUE(Close(c, *file).ok());
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+TEST(ClientVisibility, ASyncOfOverwrittenBytesNeedsNoCommitAndIsReadElsewhere) {
+  FakeCluster c(105);
+  auto core = c.MakeClient();
+  auto elsewhere = c.MakeClient();
+  auto file = Create(c, core, "f", 100'000, 4);
+  ASSERT_TRUE(file.ok());
+  std::string expected = Pattern(300'000, 6);
+  Write(c, *file, 0, expected);
+  ASSERT_TRUE(Sync(c, *file).ok());
+  const int commits = Commits(c);
+  for (uint64_t i = 0; i < 20; ++i) {
+    const std::string over = Pattern(4'096, i);
+    const uint64_t offset = i * 14'000 % 290'000;
+    expected.replace(offset, over.size(), over);
+    Write(c, *file, offset, over);
+    ASSERT_TRUE(Sync(c, *file).ok());
+    ASSERT_TRUE(ReadAll(c, elsewhere, "f") == expected) << i;
+  }
+  EXPECT_EQ(Commits(c), commits);
+  Append(c, *file, "longer");
+  ASSERT_TRUE(Sync(c, *file).ok());
+  EXPECT_EQ(Commits(c), commits + 2) << "the block that the file grows into, and its length";
+  ASSERT_TRUE(Sync(c, *file).ok());
+  EXPECT_EQ(Commits(c), commits + 2) << "nothing was written";
+  EXPECT_EQ(c.violations, std::vector<std::string>());
+}
+
+TEST(ClientVisibility, WhatADeadWriterSyncedIsReadElsewhereBeforeAndAfterRecovery) {
+  FakeCluster c(106);
+  auto core = c.MakeClient();
+  auto elsewhere = c.MakeClient();
+  auto file = Create(c, core, "f", kBlock, 8);
+  ASSERT_TRUE(file.ok());
+  const std::string data = Pattern(2 * kBlock + 500, 7);
+  Write(c, *file, 0, data);
+  ASSERT_TRUE(Sync(c, *file).ok());
+  Append(c, *file, "never flushed");
+  ASSERT_TRUE(Acked(c, *file).ok());
+  c.unknown_sessions.insert(core->session().id());
+  EXPECT_TRUE(ReadAll(c, elsewhere, "f") == data);
+  for (uint64_t slot = 0; slot < 3; ++slot) c.Recover(c.names["f"], slot);
+  EXPECT_EQ(ReadAll(c, elsewhere, "f").substr(0, data.size()), data);
+}
+
 }  // namespace
 }  // namespace dfs::client

@@ -24,9 +24,8 @@ class CheckedRead : public std::enable_shared_from_this<CheckedRead> {
  public:
   using DoneFn = std::function<void(const Status&, const std::string& violation)>;
 
-  CheckedRead(Cluster& cluster, std::shared_ptr<client::ClientCore> core, SharedFile& file,
-              bool settled)
-      : cluster_(cluster), core_(std::move(core)), file_(file), settled_(settled) {}
+  CheckedRead(Cluster& cluster, std::shared_ptr<client::ClientCore> core, SharedFile& file)
+      : cluster_(cluster), core_(std::move(core)), file_(file) {}
 
   void Run(uint64_t offset, uint64_t size, DoneFn done) {
     offset_ = offset;
@@ -61,14 +60,13 @@ class CheckedRead : public std::enable_shared_from_this<CheckedRead> {
       const std::string_view data = std::string_view(self->buffer_).substr(0, *got);
       self->done_(Status::Ok(),
                   self->file_.model.Check(self->offset_, data, *got < self->buffer_.size(),
-                                          self->since_, epoch, self->settled_));
+                                          self->since_, epoch));
     });
   }
 
   Cluster& cluster_;
   const std::shared_ptr<client::ClientCore> core_;
   SharedFile& file_;
-  const bool settled_;
   std::shared_ptr<FileReader> reader_;
   uint64_t offset_ = 0;
   std::string buffer_;
@@ -92,7 +90,7 @@ class ReadFiber final : public Fiber {
         random().OneIn(2) ? max + FileModel::kUnit : FileModel::kUnit * (1 + random().Uniform(200));
     const bool existed = file.exists;
     Doing(fmt::format("read {} [{}, +{})", file.path, offset, size));
-    auto read = std::make_shared<CheckedRead>(workload_.cluster(), core_, file, false);
+    auto read = std::make_shared<CheckedRead>(workload_.cluster(), core_, file);
     read->Run(offset, size,
               [this, self = shared_from_this(), existed](const Status& status,
                                                          const std::string& violation) {
@@ -307,7 +305,7 @@ class WriteFiber final : public Fiber {
         return;
       }
       ++workload_.cluster().stats().syncs_ok;
-      file_->model.SyncDone(after_, upto, false);
+      file_->model.SyncDone(after_, upto);
       Next();
     });
   }
@@ -360,7 +358,7 @@ class WriteFiber final : public Fiber {
       workload_.cluster().stats().chain_failures += writer_->exclusions() - exclusions_counted_;
       if (sync) {
         ++workload_.cluster().stats().syncs_ok;
-        file_->model.SyncDone(after_, upto, true);
+        file_->model.SyncDone(after_, upto);
       } else if (epoch == workload_.cluster().loss_epoch()) {
         file_->model.FlushDone(after_, upto, epoch);
       }
@@ -414,7 +412,7 @@ class VerifyFiber final : public Fiber {
   void ReadBlock(SharedFile& file, uint64_t offset) {
     const uint64_t size = workload_.cluster().options().block_size;
     Doing(fmt::format("verify {} at {}", file.path, offset));
-    auto read = std::make_shared<CheckedRead>(workload_.cluster(), core_, file, true);
+    auto read = std::make_shared<CheckedRead>(workload_.cluster(), core_, file);
     read->Run(offset, size,
               [this, self = shared_from_this(), &file, offset, size](const Status& status,
                                                                      const std::string& violation) {

@@ -49,11 +49,6 @@ std::string FileModel::BeginWrite(uint64_t offset, uint64_t size) {
     bytes += UnitBytes(unit, {write});
   }
   live_units_ = std::max(live_units_, (offset + size) / kUnit);
-  // The close of a later block tells the file's size, and with it those before.
-  if (slot_bytes_ > 0) {
-    const uint64_t last_slot = (live_units_ * kUnit - 1) / slot_bytes_;
-    told_units_ = std::max(told_units_, last_slot * slot_bytes_ / kUnit);
-  }
   return bytes;
 }
 
@@ -74,7 +69,6 @@ uint32_t FileModel::BeginTruncate(uint64_t size) {
   flushed_units_ = std::min(flushed_units_, units);
   for (auto& [since, visible] : visible_sizes_) visible = std::min(visible, units);
   live_units_ = units;
-  told_units_ = std::max(told_units_, units);
   return number;
 }
 
@@ -101,7 +95,6 @@ std::string FileModel::OpenedAt(uint64_t size, uint64_t loss_epoch) {
                        max_size());
   }
   live_units_ = (size + kUnit - 1) / kUnit;
-  told_units_ = std::max(told_units_, live_units_);
   for (uint64_t i = live_units_; i < units_.size(); ++i) {
     for (Version& v : units_[i].versions) v.gone_at = std::min(v.gone_at, clock_);
     units_[i].versions.push_back({0});
@@ -110,7 +103,7 @@ std::string FileModel::OpenedAt(uint64_t size, uint64_t loss_epoch) {
   return "";
 }
 
-void FileModel::SyncDone(uint64_t after, uint64_t up_to, bool length_committed) {
+void FileModel::SyncDone(uint64_t after, uint64_t up_to) {
   ++clock_;
   for (uint64_t i = 0; i < units_.size(); ++i) {
     auto& versions = units_[i].versions;
@@ -121,20 +114,14 @@ void FileModel::SyncDone(uint64_t after, uint64_t up_to, bool length_committed) 
     if (keep == 0) continue;
     if (!Absent(versions[keep - 1])) synced_units_ = std::max(synced_units_, i + 1);
     for (size_t k = 0; k + 1 < keep; ++k) {
-      if (Absent(versions[k]) && !length_committed && i < told_units_) {
-        versions[k].until_closed = true;
-      } else {
-        versions[k].gone_at = std::min(versions[k].gone_at, clock_);
-      }
+      versions[k].gone_at = std::min(versions[k].gone_at, clock_);
     }
     // Readers that began long ago are the only ones that care for these.
     if (versions.size() > 16) {
       std::erase_if(versions, [&](const Version& v) { return v.gone_at + 1000 < clock_; });
     }
   }
-  if (!length_committed) return;
   visible_sizes_.emplace_back(clock_, synced_units_);
-  told_units_ = std::max(told_units_, live_units_);
 }
 
 void FileModel::FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch) {
@@ -157,7 +144,6 @@ void FileModel::FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch) {
     unit.flushed_at = clock_;
   }
   if (last == 0) return;
-  told_units_ = std::max(told_units_, live_units_);
   if (synced_units_ <= last) visible_sizes_.emplace_back(clock_, synced_units_);
   flushed_units_ = flushed_epoch_ == loss_epoch ? std::max(flushed_units_, last) : last;
   flushed_epoch_ = loss_epoch;
@@ -168,7 +154,7 @@ bool FileModel::MustExist(uint64_t offset, uint64_t size) const {
   for (uint64_t i = offset / kUnit; i < units_.size() && i * kUnit < offset + size; ++i) {
     bool may_be_absent = false;
     for (const Version& v : units_[i].versions) {
-      may_be_absent |= Absent(v) && v.gone_at > clock_ && !v.until_closed;
+      may_be_absent |= Absent(v) && v.gone_at > clock_;
     }
     if (!may_be_absent) return true;
   }
@@ -187,10 +173,10 @@ uint64_t FileModel::LeastSize(uint64_t since, uint64_t loss_epoch) const {
 }
 
 std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
-                             uint64_t loss_epoch, bool settled) const {
+                             uint64_t loss_epoch) const {
   DFS_CHECK(offset % kUnit == 0);
   const uint64_t end = offset + data.size();
-  const uint64_t least = std::max(LeastSize(since, loss_epoch), settled ? synced_size() : 0);
+  const uint64_t least = LeastSize(since, loss_epoch);
   if (at_end && end < least) {
     return fmt::format("file {} ends at {}, acknowledged length is {}", id_, end, least);
   }
@@ -206,7 +192,7 @@ std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end
     std::string allowed;
     bool fits = false;
     for (const Version& v : model.versions) {
-      if (v.gone_at <= since || (settled && v.until_closed)) continue;
+      if (v.gone_at <= since) continue;
       if (flushed_holds && v.write < model.flushed_write) continue;
       const std::string expected = UnitBytes(unit, v);
       if (std::string_view(expected).substr(0, got.size()) == got) {

@@ -18,8 +18,7 @@ class FileModel {
  public:
   static constexpr uint64_t kUnit = 64;
 
-  /// slot_bytes: the file's block size; 0: it is one block.
-  explicit FileModel(uint64_t id, uint64_t slot_bytes = 0) : id_(id), slot_bytes_(slot_bytes) {}
+  explicit FileModel(uint64_t id) : id_(id) {}
 
   uint64_t id() const { return id_; }
   /// Grows with every event of the model; reads remember it.
@@ -36,10 +35,9 @@ class FileModel {
   /// Writes that were acknowledged to the caller so far, to be given to SyncDone or FlushDone later.
   uint64_t last_write() const { return next_write_ - 1; }
   /// A handle whose writes are those after `after` learned that they are durable up to `up_to`: where it wrote,
-  /// nothing older may be seen any more. What earlier handles left open stays open. A sync alone does not tell
-  /// other readers the new length (design, section 6); a close does. So a hole in the file beyond the end of a block is
-  /// zeros to them until then, whatever was written and synced there.
-  void SyncDone(uint64_t after, uint64_t up_to, bool length_committed);
+  /// nothing older may be seen any more, and the file is at least that long. What earlier handles left open stays
+  /// open.
+  void SyncDone(uint64_t after, uint64_t up_to);
   /// The same in memory; loss_epoch is the number of times datanodes lost memory so far.
   void FlushDone(uint64_t after, uint64_t up_to, uint64_t loss_epoch);
   /// The only writer opened the file and found this size: what was written behind it and not synced is gone.
@@ -56,18 +54,15 @@ class FileModel {
   bool MustExist(uint64_t offset, uint64_t size) const;
 
   /// Checks bytes read at an offset by a read that began at Now() == since. "" when they are allowed.
-  /// at_end: the read met the end of the file behind them. settled: every block is closed, so that what was
-  /// synced must be in sight.
+  /// at_end: the read met the end of the file behind them.
   std::string Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
-                    uint64_t loss_epoch, bool settled = false) const;
+                    uint64_t loss_epoch) const;
 
  private:
   struct Version {
     uint32_t write;
     uint64_t gone_at = UINT64_MAX;  // from then on it may not be seen
     bool absent = false;            // cut off by a truncation, or added by one: not there, or zeros
-    bool until_closed =
-        false;  // seen by readers only as long as the writer has not told the length
   };
   struct Unit {
     std::vector<Version> versions;  // oldest first; write 0: not there, or zeros
@@ -81,12 +76,10 @@ class FileModel {
   uint64_t LeastSize(uint64_t since, uint64_t loss_epoch) const;
 
   const uint64_t id_;
-  const uint64_t slot_bytes_;
   uint64_t clock_ = 1;
   uint32_t next_write_ = 1;
   std::vector<Unit> units_;
   uint64_t live_units_ = 0;
-  uint64_t told_units_ = 0;  // other readers may see a file of this size
   uint64_t synced_units_ = 0;
   std::vector<std::pair<uint64_t, uint64_t>>
       visible_sizes_;  // synced and committed: (since when, units)

@@ -96,12 +96,12 @@ TEST(NameHistory, GivesUpRatherThanHang) {
 TEST(FileModel, UnsyncedMayBeOldOrNew) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 256);
-  file.SyncDone(0, file.last_write(), true);
+  file.SyncDone(0, file.last_write());
   const std::string two = file.BeginWrite(64, 64);
   const std::string mixed = one.substr(0, 64) + two + one.substr(128);
   EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
   EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 0), "");
-  file.SyncDone(0, file.last_write(), true);
+  file.SyncDone(0, file.last_write());
   EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 0), "");
   EXPECT_NE(file.Check(0, one, true, file.Now(), 0), "") << "a lost synced write";
   EXPECT_NE(file.Check(0, mixed.substr(0, 128), true, file.Now(), 0), "")
@@ -118,20 +118,22 @@ TEST(FileModel, UnsyncedMayBeOldOrNew) {
 TEST(FileModel, AReadThatBeganBeforeTheSyncMaySeeTheOld) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 64);
-  file.SyncDone(0, file.last_write(), true);
+  file.SyncDone(0, file.last_write());
   const uint64_t since = file.Now();
   file.BeginWrite(0, 64);
-  file.SyncDone(0, file.last_write(), true);
+  file.SyncDone(0, file.last_write());
   EXPECT_EQ(file.Check(0, one, true, since, 0), "");
   EXPECT_NE(file.Check(0, one, true, file.Now(), 0), "");
 }
 
-TEST(FileModel, ASyncTellsTheLengthToTheNextWriterOnly) {
+TEST(FileModel, ASyncTellsEverybodyTheLength) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 128);
-  file.SyncDone(0, file.last_write(), false);
-  EXPECT_EQ(file.Check(0, "", true, file.Now(), 0), "");
-  EXPECT_NE(file.Check(0, "", true, file.Now(), 0, /*settled=*/true), "");
+  const uint64_t before = file.Now();
+  file.SyncDone(0, file.last_write());
+  EXPECT_EQ(file.Check(0, "", true, before, 0), "");
+  EXPECT_NE(file.Check(0, "", true, file.Now(), 0), "");
+  EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
   EXPECT_NE(file.Check(0, std::string(128, 0), true, file.Now(), 0), "");
   EXPECT_NE(file.OpenedAt(64, 0), "");
   EXPECT_EQ(file.OpenedAt(128, 0), "");
@@ -140,7 +142,7 @@ TEST(FileModel, ASyncTellsTheLengthToTheNextWriterOnly) {
 TEST(FileModel, FlushedHoldsUntilMemoryIsLost) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 128);
-  file.SyncDone(0, file.last_write(), true);
+  file.SyncDone(0, file.last_write());
   const std::string two = file.BeginWrite(0, 192);
   file.FlushDone(0, file.last_write(), 3);
   EXPECT_EQ(file.Check(0, two, true, file.Now(), 3), "");
@@ -156,7 +158,7 @@ TEST(FileModel, ASyncCoversOnlyWhatCameBefore) {
   const std::string one = file.BeginWrite(0, 64);
   const uint64_t covered = file.last_write();
   const std::string two = file.BeginWrite(0, 64);
-  file.SyncDone(0, covered, true);
+  file.SyncDone(0, covered);
   EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
   EXPECT_EQ(file.Check(0, two, true, file.Now(), 0), "");
   EXPECT_NE(file.Check(0, std::string(64, '\0'), true, file.Now(), 0), "");
@@ -165,13 +167,13 @@ TEST(FileModel, ASyncCoversOnlyWhatCameBefore) {
 TEST(FileModel, AHandleVouchesOnlyForWhatItWrote) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 192);
-  file.SyncDone(0, file.last_write(), true);
+  file.SyncDone(0, file.last_write());
   const std::string two = file.BeginWrite(0, 256);  // its handle dies
   const uint64_t after = file.last_write();
   EXPECT_EQ(file.OpenedAt(192, 0), "");
   EXPECT_EQ(file.size(), 192u);
   const std::string three = file.BeginWrite(192, 64);
-  file.SyncDone(after, file.last_write(), true);
+  file.SyncDone(after, file.last_write());
   EXPECT_EQ(file.Check(0, one + three, true, file.Now(), 0), "");
   EXPECT_EQ(file.Check(0, two.substr(0, 192) + three, true, file.Now(), 0), "");
   EXPECT_NE(file.Check(0, two, true, file.Now(), 0), "") << "what was cut does not come back";
@@ -182,7 +184,7 @@ TEST(FileModel, AHandleVouchesOnlyForWhatItWrote) {
 TEST(FileModel, WhatATruncationCutOffNeverComesBack) {
   FileModel model(1);
   const std::string first = model.BeginWrite(0, 256);
-  model.SyncDone(0, model.last_write(), true);
+  model.SyncDone(0, model.last_write());
   const uint32_t cut = model.BeginTruncate(128);
   // Under way: either.
   EXPECT_EQ(model.Check(0, first, true, model.Now(), 0), "");
@@ -195,7 +197,7 @@ TEST(FileModel, WhatATruncationCutOffNeverComesBack) {
   EXPECT_NE(model.Check(0, first.substr(0, 64), true, model.Now(), 0), "");
   // The file grows again over the cut: zeros or the new bytes, never the old ones.
   const std::string more = model.BeginWrite(128, 64);
-  model.SyncDone(0, model.last_write(), true);
+  model.SyncDone(0, model.last_write());
   EXPECT_EQ(model.Check(0, first.substr(0, 128) + more, true, model.Now(), 0), "");
   EXPECT_NE(model.Check(0, first.substr(0, 192), true, model.Now(), 0), "");
   EXPECT_EQ(model.Check(128, more + std::string(64, '\0'), true, model.Now(), 0), "");
@@ -204,21 +206,19 @@ TEST(FileModel, WhatATruncationCutOffNeverComesBack) {
 TEST(FileModel, ATruncationThatGrowsAddsZeros) {
   FileModel model(1);
   const std::string first = model.BeginWrite(0, 64);
-  model.SyncDone(0, model.last_write(), true);
+  model.SyncDone(0, model.last_write());
   model.TruncateDone(model.BeginTruncate(192));
   EXPECT_EQ(model.size(), 192u);
   EXPECT_EQ(model.Check(0, first + std::string(128, '\0'), true, model.Now(), 0), "");
   EXPECT_NE(model.Check(64, first, true, model.Now(), 0), "");
   model.FlushDone(0, model.last_write(), 0);
   EXPECT_EQ(model.Check(0, first, true, model.Now(), 0), "");
-  // Written and synced there: readers see it when the length is told, at the latest when all is closed.
+  // Written and synced there: no reader that begins later sees the zeros.
   const std::string more = model.BeginWrite(128, 64);
-  model.SyncDone(0, model.last_write(), false);
   const std::string grown = first + std::string(64, '\0');
   EXPECT_EQ(model.Check(0, grown + std::string(64, '\0'), true, model.Now(), 0), "");
+  model.SyncDone(0, model.last_write());
   EXPECT_EQ(model.Check(0, grown + more, true, model.Now(), 0), "");
-  EXPECT_NE(model.Check(0, grown + std::string(64, '\0'), true, model.Now(), 0, true), "");
-  model.SyncDone(0, model.last_write(), true);
   EXPECT_NE(model.Check(0, grown + std::string(64, '\0'), true, model.Now(), 0), "");
 }
 

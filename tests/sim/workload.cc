@@ -43,7 +43,7 @@ void Fiber::Note(const Status& status) {
 
 Workload::Workload(Cluster& cluster) : cluster_(cluster) {
   for (size_t i = 0; i < kFiles; ++i) {
-    files_.push_back(std::make_unique<SharedFile>(i + 1, cluster.options().block_size));
+    files_.push_back(std::make_unique<SharedFile>(i + 1));
     files_.back()->path = "/file" + std::to_string(i + 1);
   }
   contested_.resize(2);

@@ -41,7 +41,7 @@ struct TreeModel {
 };
 
 struct SharedFile {
-  SharedFile(uint64_t id, uint64_t block_size) : model(id, block_size) {}
+  explicit SharedFile(uint64_t id) : model(id) {}
   std::string path;
   FileModel model;
   bool exists = false;  // a create was acknowledged

@@ -71,7 +71,7 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   /// hflush: everything written so far is in memory of every live member, its length committed, and the file has a
   /// new version also if no byte of it was added but some overwritten.
   void Flush(StatusDone done);
-  /// hsync: on disk of every live member.
+  /// hsync: on disk of every live member, and the lengths that grew committed. Overwriting needs no commit.
   void Sync(StatusDone done);
   void Truncate(uint64_t size, StatusDone done);
   /// Sees this writer's own writes.
@@ -160,6 +160,8 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   void Rename(const FileClose& how, StatusDone done);
   void SyncBlocks(StatusDone done);
   bool Dirty() const;
+  /// Some block is longer than the namenode knows, or the gathered bytes make it so.
+  bool Longer() const;
   void Released();
   void Fail(const Status& why);
   /// Has the namenode close what is open by recovery.

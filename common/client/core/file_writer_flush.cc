@@ -1,4 +1,6 @@
 // FileWriter: flush, sync, and the order in which lengths are told.
+#include <algorithm>
+
 #include "common/client/core/file_writer.h"
 #include "common/client/core/join.h"
 #include "dfs_types.h"
@@ -39,7 +41,7 @@ void FileWriter::Sync(StatusDone done) {
     done(error_);
     return;
   }
-  EmitRun(true);
+  EmitRun(!Longer());
   if (inline_ && blocked_.empty()) {
     WriteInline(0, std::move(done));
     return;
@@ -51,14 +53,29 @@ void FileWriter::Sync(StatusDone done) {
     } else if (self->inline_) {
       self->WriteInline(0, std::move(done));
     } else {
-      self->EmitRun(true);
+      self->EmitRun(!self->Longer());
       self->SyncBlocks(std::move(done));
     }
   });
 }
 
+bool FileWriter::Longer() const {
+  if (!run_.empty()) {
+    auto slot = slots_.find(run_offset_ / block_size_);
+    const bool open = slot != slots_.end() && slot->second.writer != nullptr;
+    const uint64_t end = run_offset_ % block_size_ + run_.size();
+    if (!open || end > slot->second.writer->committed_length()) return true;
+  }
+  return std::any_of(slots_.begin(), slots_.end(), [](const auto& entry) {
+    const std::shared_ptr<BlockWriter>& writer = entry.second.writer;
+    return writer != nullptr && writer->length() > writer->committed_length();
+  });
+}
+
 void FileWriter::SyncBlocks(StatusDone done) {
   Join join(std::move(done));
+  // Others read what is within the committed lengths only, so those that grew are told, while the disks work.
+  CommitFrom(0, UINT64_MAX, Commit::kLengths, join.Part());
   std::vector<uint64_t> indices;
   for (const auto& [index, slot] : slots_) {
     if (slot.writer != nullptr) indices.push_back(index);

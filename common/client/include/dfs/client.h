@@ -16,7 +16,7 @@
 // |--------------|----------------------------------------------------------------------------|
 // | write        | in the library's memory, or further                                        |
 // | flush        | in memory of every live replica, length visible to new readers             |
-// | sync         | on the disk of every live replica                                          |
+// | sync         | on the disk of every live replica, length visible to new readers           |
 // | close        | as sync; as flush without CreateOptions::sync_on_close                     |
 // | names, modes | on the disks of a majority of namenodes                                    |
 #pragma once
