@@ -12,6 +12,7 @@
 #include "tools/cli/args.h"
 #include "tools/cli/commands.h"
 #include "tools/dev/cmd_dev.h"
+#include "tools/hadoop/fs_shell.h"
 
 #ifndef DFS_VERSION
 #define DFS_VERSION "unknown"
@@ -32,26 +33,38 @@ constexpr Command kCommands[] = {
     {"put", "copy local files in", dfs::cli::RunPut},
     {"get", "copy files out", dfs::cli::RunGet},
     {"cat", "write files to standard output", dfs::cli::RunCat},
+    {"head", "the beginning of files", dfs::cli::RunHead},
     {"tail", "the end of a file", dfs::cli::RunTail},
     {"append", "append to a file", dfs::cli::RunAppend},
     {"mkdir", "make directories", dfs::cli::RunMkdir},
+    {"cp", "copy inside the cluster", dfs::cli::RunCp},
     {"mv", "rename, move", dfs::cli::RunMv},
+    {"ln", "make another name, or a symbolic link", dfs::cli::RunLn},
     {"rm", "remove", dfs::cli::RunRm},
     {"touch", "make empty files, set times", dfs::cli::RunTouch},
+    {"truncate", "set the size of files", dfs::cli::RunTruncate},
     {"chmod", "set permissions", dfs::cli::RunChmod},
     {"chown", "set owner and group", dfs::cli::RunChown},
+    {"setrep", "set how many replicas files have", dfs::cli::RunSetrep},
+    {"getfattr", "show extended attributes", dfs::cli::RunGetfattr},
+    {"setfattr", "set or remove extended attributes", dfs::cli::RunSetfattr},
     {"stat", "what is known of a file", dfs::cli::RunStat},
+    {"test", "answer a question by the exit code", dfs::cli::RunTest},
+    {"find", "names that satisfy tests", dfs::cli::RunFind},
+    {"count", "directories, files and bytes below a path", dfs::cli::RunCount},
     {"du", "bytes below directories", dfs::cli::RunDu},
     {"df", "space of the cluster", dfs::cli::RunDf},
     {"status", "state of the cluster", dfs::cli::RunStatus},
     {"fsck", "name files with missing, corrupt or too few replicas", dfs::cli::RunFsck},
     {"dev", "a cluster on this machine, to try things out", dfs::dev::RunDev},
     {"bench", "measure a cluster", dfs::bench::RunBench},
+    {"fs", "the same by the grammar of Hadoop: dfs fs -ls /", dfs::hadoop::RunFs},
+    {"completion", "completion for bash, zsh or fish", dfs::cli::RunCompletion},
 };
 
 void PrintHelp(std::FILE* out) {
   fmt::print(out, "Usage: dfs COMMAND ...\n\n");
-  for (const Command& c : kCommands) fmt::print(out, "  {:<8} {}\n", c.name, c.summary);
+  for (const Command& c : kCommands) fmt::print(out, "  {:<10} {}\n", c.name, c.summary);
   fmt::print(
       out,
       "\nFirst steps:  dfs dev start ~/dfs-data;  dfs put FILE /;  dfs ls -l /\n"
@@ -82,6 +95,7 @@ int Dispatch(std::string name, Arguments rest) {
     return dfs::cli::kExitOk;
   }
   if (name == "--version" || name == "version") return PrintVersion(rest);
+  if (name == "dfs") name = "fs";  // alias hdfs=dfs, and "hdfs dfs -ls /" works
   for (const Command& c : kCommands) {
     if (name == c.name) return c.run(rest);
   }

@@ -234,6 +234,139 @@ def test_fsck_shows_replicas():
     require("healthy" in c.run("fsck").text, "fsck of a healthy cluster")
 
 
+def test_copy_inside():
+    tree = make_tree(f"{c.work}/original", seed=11)
+    c.run("put", "-rp", "original", "/cp")
+    c.run("cp", "/cp", "/cp2", code=1)  # a directory without -r
+    c.run("cp", "-rp", "/cp", "/cp2")
+    c.run("get", "-rp", "/cp2", "copied")
+    require_equal_trees(tree, f"{c.work}/copied")
+    for inside in ("/cp/deeper", "/cp"):
+        run = c.run("cp", "-r", "/cp", inside, code=1)
+        require("inside" in run.error_text, f"a tree into itself: {run}")
+    c.run("ln", "-s", "/cp", "/way-back")
+    c.run("cp", "-r", "/cp", "/way-back/again", code=None)
+    require(c.run("find", "/cp/again", "-name", "again").text == "/cp/again\n", "a copy that copies itself")
+    c.run("put", "-", "/one", stdin=b"one")
+    refused = c.run("cp", "/one", "/cp2/one", code=0) and c.run("cp", "/one", "/cp2/one", code=1)
+    require("-f replaces it" in refused.error_text, f"{refused}")
+    c.run("cp", "-f", "/one", "/one", code=1)
+    require(c.run("cat", "/one").out == b"one", "a file copied onto itself")
+
+
+def test_links():
+    c.run("put", "-", "/first", stdin=b"12345")
+    c.run("ln", "/first", "/second")
+    require(c.run("stat", "-c", "%h", "/second").text == "2\n", "two links")
+    c.run("ln", "/first", "/second", code=1)
+    c.run("ln", "-f", "-s", "first", "/second")
+    require(c.run("cat", "/second").out == b"12345", "a symbolic link")
+
+
+def test_globs():
+    c.run("mkdir", "-p", "/g/a1", "/g/a2", "/g/b")
+    for name in ("a1/x", "a2/x", "a2/y", "b/x", "b/.hidden", "b/st*r"):
+        c.run("put", "-", f"/g/{name}", stdin=name.encode())
+    require(c.run("ls", "-d", "/g/a*").text.split() == ["/g/a1", "/g/a2"], "directories by pattern")
+    require(c.run("cat", "/g/*/x").out == b"a1/xa2/xb/x", "a pattern in the middle")
+    require(c.run("ls", "-d", "/g/b/*").text.split() == ["/g/b/st*r", "/g/b/x"], "a dot in front is no match for *")
+    require(c.run("ls", "-d", "/g/[ab][!1]/x").text.split() == ["/g/a2/x"], "sets")
+    require("/g/z*" in c.run("ls", "/g/z*", code=1).error_text, "what matches nothing is named")
+    require(c.run("cat", "--no-glob", "/g/b/st*r").out == b"b/st*r", "--no-glob")
+    require(c.run("cat", "/g/b/st\\*r").out == b"b/st*r", "a backslash")
+    c.run("rm", "/g/a?/*")
+    require(c.run("find", "/g", "-type", "f", "-name", "x").text == "/g/b/x\n", "rm by pattern")
+
+
+def test_find_and_count():
+    c.run("mkdir", "-p", "/find/deep/er")
+    c.run("put", "-", "/find/small", stdin=b"x")
+    c.run("put", "-", "/find/deep/large", stdin=b"x" * 5000)
+    c.run("put", "-", "/find/deep/er/EMPTY", stdin=b"")
+    c.run("touch", "-c", "/find/small")
+    found = lambda *tests: sorted(c.run("find", "/find", *tests).text.split())
+    require(found() == ["/find", "/find/deep", "/find/deep/er", "/find/deep/er/EMPTY", "/find/deep/large", "/find/small"], "everything")
+    require(found("-size", "+4K") == ["/find/deep/large"], "-size +")
+    require(found("-size", "-2c", "-type", "f") == ["/find/deep/er/EMPTY", "/find/small"], "-size -")
+    require(found("-iname", "empty") == found("-empty") == ["/find/deep/er/EMPTY"], "-iname, -empty")
+    require(found("-maxdepth", "1", "-type", "d") == ["/find", "/find/deep"], "-maxdepth")
+    require(found("-mindepth", "3") == ["/find/deep/er/EMPTY"], "-mindepth")
+    require(found("-mtime", "+1") == [] and len(found("-mtime", "0")) == 6, "-mtime")
+    require(found("-path", "*/er/*") == ["/find/deep/er/EMPTY"], "-path")
+    c.run("chmod", "4755", "/find/small")
+    require(found("-perm", "-4000") == found("-perm", "4755") == ["/find/small"], "-perm")
+    require(c.run("find", "/find", "-type", "f", "-print0").out.count(b"\0") == 3, "-print0")
+    require(json.loads(c.run("find", "/find/small", "--json").text)["path"] == "/find/small", "--json")
+    c.run("find", "/find", "-size", "huge", code=2)
+    c.run("find", "/nope", code=1)
+    line = c.run("count", "--json", "/find").text
+    require([json.loads(line)[k] for k in ("directories", "files", "bytes")] == [2, 3, 5001], f"count: {line}")
+
+
+def test_head_and_truncate():
+    c.run("put", "-", "/lines", stdin=b"".join(b"line %d\n" % i for i in range(100)))
+    require(c.run("head", "-n", "2", "/lines").out == b"line 0\nline 1\n", "head -n")
+    require(c.run("head", "-c", "3", "/lines").out == b"lin", "head -c")
+    c.run("truncate", "-s", "7", "/lines")
+    require(c.run("head", "/lines").out == b"line 0\n", "truncated")
+    c.run("truncate", "-s", "+3", "/lines")
+    require(c.run("cat", "/lines").out == b"line 0\n\0\0\0", "a longer file ends in zeros")
+    c.run("truncate", "-s", "1G", "/sparse")
+    require(c.run("stat", "-c", "%s %b", "/sparse").text == f"{1 << 30} 0\n", "a hole takes no space")
+    c.run("truncate", "-c", "-s", "0", "/not-there")
+    c.run("test", "-e", "/not-there", code=1)
+    c.run("truncate", "/lines", code=2)
+
+
+def test_questions():
+    c.run("put", "-", "/q", stdin=b"x")
+    c.run("chmod", "600", "/q")
+    for asked in ("-e", "-f", "-s", "-fs", "-r"):
+        c.run("test", asked, "/q")
+    for asked in ("-d", "-z", "-L", "-x", "-fd"):
+        require(c.run("test", asked, "/q", code=1).error_text == "", f"test {asked} is quiet")
+    c.run("test", "-e", "/q/below", code=1)
+    c.run("test", "/q", code=2)
+
+
+def test_extended_attributes():
+    c.run("put", "-", "/x", stdin=b"x")
+    c.run("setfattr", "-n", "user.text", "-v", "a \"quoted\" word", "/x")
+    c.run("setfattr", "-n", "user.raw", "-v", "0x00ff10", "/x")
+    shown = c.run("getfattr", "-d", "/x").text
+    require('user.text="a \\"quoted\\" word"' in shown and "user.raw=0sAP8Q" in shown, f"getfattr -d: {shown}")
+    require(c.run("getfattr", "-n", "user.raw", "--only-values", "/x").out == b"\0\xff\x10", "--only-values")
+    c.run("setfattr", "-n", "user.copy", "-v", "0sAP8Q", "/x")
+    require("user.copy=0x00ff10" in c.run("getfattr", "-n", "user.copy", "-e", "hex", "/x").text, "hex")
+    c.run("setfattr", "-x", "user.raw", "/x")
+    require("user.raw" not in c.run("getfattr", "/x").text, "removed")
+    c.run("getfattr", "-n", "user.raw", "/x", code=1)
+    c.run("setfattr", "-n", "user.bad", "-v", "0xzz", "/x", code=2)
+
+
+def test_set_replication():
+    c.run("put", "-", "/r", stdin=os.urandom(200_000))
+    replicas = lambda: len(json.loads(c.run("fsck", "-v", "--json", "/r").text)["found"][0]["blocks"][0]["replicas"])
+    for n in (1, 3):
+        c.run("setrep", "-w", str(n), "/r")
+        require(replicas() == n, f"setrep -w {n}: {replicas()} replicas")
+    c.run("setrep", "0", "/r", code=2)
+
+
+def test_completion():
+    for shell in ("bash", "zsh", "fish"):
+        require("dfs" in c.run("completion", shell).text, shell)
+    c.run("completion", "tcsh", code=2)
+    c.run("mkdir", "-p", "/complete/directory")
+    c.run("put", "-", "/complete/different", stdin=b"")
+    script = """source <(dfs completion bash)
+        complete_it() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _dfs; printf '%s\\n' "${COMPREPLY[@]}"; }
+        complete_it dfs getf; complete_it dfs ls /complete/di; complete_it dfs ls --no-g"""
+    env = dict(c.env, PATH=os.path.dirname(DFS) + ":" + os.environ["PATH"])
+    run = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
+    require(run.stdout.split() == ["getfattr", "/complete/directory/", "/complete/different", "--no-glob"], f"{run}")
+
+
 def test_usage_errors():
     for argv in (["nonsense"], [], ["ls", "--nonsense"], ["put", "x"], ["mkdir"], ["mv", "/a"],
                  ["dev", "nonsense"], ["stat", "-c", "%Q", "/"]):
@@ -271,4 +404,5 @@ if __name__ == "__main__":
         c = cluster
         main(test_put_get_cat, test_trees, test_get_never_leaves_its_target, test_block_sizes, test_names, test_directories,
              test_move_and_remove, test_attributes, test_append_and_tail, test_machine_readable,
-             test_fsck_shows_replicas, test_usage_errors, test_pipes, test_ls_is_quick)
+             test_copy_inside, test_links, test_globs, test_find_and_count, test_head_and_truncate, test_questions,
+             test_extended_attributes, test_set_replication, test_completion, test_fsck_shows_replicas, test_usage_errors, test_pipes, test_ls_is_quick)

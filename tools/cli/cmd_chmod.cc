@@ -1,4 +1,5 @@
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/tree.h"
 #include "tools/cli/verb.h"
 
@@ -11,6 +12,7 @@ int RunChmod(const Arguments& arguments) {
   std::vector<std::string> paths;
   verb.args().Flag("-R,--recursive", &recursive, "All that is in a directory, too");
   verb.args().Positional("MODE", &mode_text, "Octal, or as u+x,go-w");
+  verb.TakesGlobs();
   verb.args().Positionals("PATH", &paths, "Files and directories", 1);
   if (const auto code = verb.args().Parse(arguments)) return *code;
   uint32_t ignored = 0;
@@ -19,7 +21,7 @@ int RunChmod(const Arguments& arguments) {
   }
   const std::optional<Client> client = verb.Connect();
   if (!client) return verb.ExitCode();
-  for (const std::string& typed : paths) {
+  for (const std::string& typed : ExpandGlobs(verb, *client, paths)) {
     WalkTree(verb, *client, typed, recursive, true, "change the mode of",
              [&](const std::string& path, const FileStatus& status) {
                if (status.is_symlink()) return;

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/tree.h"
 #include "tools/cli/verb.h"
 
@@ -43,6 +44,7 @@ int RunChown(const Arguments& arguments) {
   verb.args().Flag("-R,--recursive", &recursive, "All that is in a directory, too");
   verb.args().Flag("-h,--no-dereference", &no_follow, "Of a symlink itself");
   verb.args().Positional("OWNER[:GROUP]", &owner, "Names or numbers; :GROUP for the group only");
+  verb.TakesGlobs();
   verb.args().Positionals("PATH", &paths, "Files and directories", 1);
   if (const auto code = verb.args().Parse(arguments)) return *code;
   const size_t colon = owner.find(':');
@@ -62,7 +64,7 @@ int RunChown(const Arguments& arguments) {
 
   const std::optional<Client> client = verb.Connect();
   if (!client) return verb.ExitCode();
-  for (const std::string& typed : paths) {
+  for (const std::string& typed : ExpandGlobs(verb, *client, paths)) {
     const bool follow = !no_follow && !recursive;
     WalkTree(verb, *client, typed, recursive, follow, "change the owner of",
              [&](const std::string& path, const FileStatus&) {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/verb.h"
 
@@ -67,13 +68,15 @@ int RunDu(const Arguments& arguments) {
   verb.args().Flag("-s,--summarize", &summarize, "Only a sum for each argument");
   verb.args().Flag("-h,--human-readable", &o.human, "Sizes such as 1.5G");
   verb.args().Option("-d,--max-depth", &o.depth, "Directories down to this depth", 0, 1 << 20);
+  verb.TakesGlobs();
   verb.args().Positionals("PATH", &paths, "Files and directories (the root)", 0);
   if (const auto code = verb.args().Parse(arguments)) return *code;
   if (summarize) o.depth = 0;
   if (paths.empty()) paths.push_back("/");
   const std::optional<Client> client = verb.Connect();
   if (!client) return verb.ExitCode();
-  for (const std::string& typed : paths) Walk(verb, *client, o, ClusterPath(typed), 0);
+  for (const std::string& typed : ExpandGlobs(verb, *client, paths))
+    Walk(verb, *client, o, ClusterPath(typed), 0);
   return verb.ExitCode();
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/tree.h"
 #include "tools/cli/verb.h"
@@ -190,6 +191,7 @@ int RunFsck(const Arguments& arguments) {
   bool verbose = false;
   std::vector<std::string> paths;
   verb.args().Flag("-v,--verbose", &verbose, "Every file, each block's replicas");
+  verb.TakesGlobs();
   verb.args().Positionals("PATH", &paths, "Files and directories (the root)", 0);
   if (const auto code = verb.args().Parse(arguments)) return *code;
   if (paths.empty()) paths.push_back("/");
@@ -199,7 +201,7 @@ int RunFsck(const Arguments& arguments) {
   Checker checker(verb, *client, verbose);
   {
     WorkerPool pool(kThreads, 1024);
-    for (const std::string& typed : paths) {
+    for (const std::string& typed : ExpandGlobs(verb, *client, paths)) {
       WalkTree(verb, *client, typed, true, true, "check",
                [&](const std::string& path, const FileStatus& status) {
                  if (status.is_directory()) ++checker.directories;

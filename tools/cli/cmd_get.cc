@@ -15,6 +15,7 @@
 
 #include "tools/cli/commands.h"
 #include "tools/cli/copy_options.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verb.h"
@@ -336,6 +337,7 @@ int RunGet(const Arguments& arguments) {
   std::vector<std::string> paths;
   Args& args = verb.args();
   AddCopyOptions(args, &o);
+  verb.TakesGlobs();
   args.Positionals("SOURCE... TARGET", &paths, "What to copy, and the local target (.)", 1);
   if (const auto code = args.Parse(arguments)) return *code;
   std::string target = ".";
@@ -348,6 +350,7 @@ int RunGet(const Arguments& arguments) {
   if (!client) return verb.ExitCode();
   CatchInterrupts();
   RaiseFileLimit();
+  paths = ExpandGlobs(verb, *client, paths);
   Getter getter(verb, *client, o);
   if (target == "-") {
     for (const std::string& typed : paths) getter.GetToStdout(ClusterPath(typed));

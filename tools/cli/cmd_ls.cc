@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/verb.h"
 
@@ -209,6 +210,7 @@ int RunLs(const Arguments& arguments) {
   args.Flag("-n,--numeric", &o.numeric, "With -l: numeric owner and group");
   args.Flag("-U,--unsorted", &o.unsorted, "As they come, in constant memory");
   args.Flag("-0,--print0", &o.zero, "End names with a zero byte, unquoted");
+  verb.TakesGlobs();
   args.Positionals("PATH", &paths, "Files and directories", 0);
   if (const auto code = args.Parse(arguments)) return *code;
   if (o.numeric) o.long_form = true;
@@ -219,6 +221,7 @@ int RunLs(const Arguments& arguments) {
   Lister lister(verb, *client, o);
   std::vector<Item> files;
   std::vector<std::string> directories;
+  paths = ExpandGlobs(verb, *client, paths);
   for (const std::string& typed : paths) {
     const std::string path = ClusterPath(typed);
     if (!o.directory_itself && !o.long_form && paths.size() == 1 && NamesDirectory(typed)) {

@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/verb.h"
 
 namespace dfs::cli {
@@ -18,6 +19,7 @@ int RunMv(const Arguments& arguments) {
   verb.args().Flag("-T,--no-target-directory", &no_target_directory,
                    "Take the target as the new name even when it is a directory");
   verb.args().Flag("-v,--verbose", &verbose, "Say what was moved");
+  verb.TakesGlobs();
   verb.args().Positionals("SOURCE... TARGET", &paths, "What to move, and where to", 2);
   if (const auto code = verb.args().Parse(arguments)) return *code;
   if (no_target_directory && paths.size() != 2) {
@@ -27,6 +29,7 @@ int RunMv(const Arguments& arguments) {
   if (!client) return verb.ExitCode();
   const std::string typed_target = paths.back();
   paths.pop_back();
+  paths = ExpandGlobs(verb, *client, paths);
   const std::string target = ClusterPath(typed_target);
   bool into = false;
   if (!no_target_directory) {

@@ -14,6 +14,7 @@
 #include "tools/cli/copy_options.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/progress.h"
+#include "tools/cli/tree.h"
 #include "tools/cli/verb.h"
 #include "tools/cli/worker_pool.h"
 
@@ -280,23 +281,6 @@ void Putter::Run(const std::vector<std::pair<std::string, std::string>>& copies)
   progress_.Finish();
 }
 
-// Whether the target is a directory to put things into; reports when it cannot be told or must be one.
-bool TargetIsDirectory(Verb& verb, const Client& client, const std::string& typed, bool must_be,
-                       bool* failed) {
-  const Result<FileStatus> status = client.stat(ClusterPath(typed));
-  *failed = false;
-  if (status && status->is_directory()) return true;
-  if (!status && !status.error().Is(Code::kNotFound)) {
-    verb.Failed("put to", typed, status.error());
-    *failed = true;
-  } else if (must_be) {
-    verb.Failed("put to", typed,
-                Status(Code::kNotDirectory, status ? "it is no directory" : "no such directory"));
-    *failed = true;
-  }
-  return false;
-}
-
 }  // namespace
 
 int RunPut(const Arguments& arguments) {
@@ -323,13 +307,13 @@ int RunPut(const Arguments& arguments) {
   CatchInterrupts();
 
   const bool must_be = paths.size() > 1 || (NamesDirectory(typed_target) && !o.recursive);
-  bool failed = false;
-  const bool into = TargetIsDirectory(verb, *client, typed_target, must_be, &failed);
-  if (failed) return verb.ExitCode();
+  const std::optional<bool> into =
+      TargetIsDirectory(verb, *client, "put to", typed_target, must_be);
+  if (!into) return verb.ExitCode();
   const std::string target = ClusterPath(typed_target);
   Putter putter(verb, *client, o);
   if (paths[0] == "-") {
-    if (into) {
+    if (*into) {
       verb.Failed("put to", typed_target, Status(Code::kIsDirectory, "it is a directory"));
       return verb.ExitCode();
     }
@@ -340,7 +324,7 @@ int RunPut(const Arguments& arguments) {
     for (const std::string& source : paths) {
       const std::string name = BaseName(source);
       const bool whole = name == "." || name == ".." || name == "/";
-      copies.emplace_back(source, into && !whole ? JoinPath(target, name) : target);
+      copies.emplace_back(source, *into && !whole ? JoinPath(target, name) : target);
     }
     putter.Run(copies);
   }

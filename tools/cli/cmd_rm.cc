@@ -1,6 +1,7 @@
 #include <cstdio>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/verb.h"
 
 namespace dfs::cli {
@@ -18,11 +19,12 @@ int RunRm(const Arguments& arguments) {
   verb.args().Flag("-r,-R,--recursive", &recursive, "Directories and all that is in them");
   verb.args().Flag("-f,--force", &force, "No error when it does not exist");
   verb.args().Flag("-v,--verbose", &verbose, "Say what was removed");
+  verb.TakesGlobs();
   verb.args().Positionals("PATH", &paths, "What to remove", 1);
   if (const auto code = verb.args().Parse(arguments)) return *code;
   const std::optional<Client> client = verb.Connect();
   if (!client) return verb.ExitCode();
-  for (const std::string& typed : paths) {
+  for (const std::string& typed : ExpandGlobs(verb, *client, paths)) {
     const std::string path = ClusterPath(typed);
     if (path == "/") {
       verb.Failed("remove", typed, Status(Code::kNotPermitted, "it is the root"));
@@ -45,7 +47,9 @@ int RunRm(const Arguments& arguments) {
       continue;
     }
     verb.Succeeded();
-    if (verbose && removed.ok()) {
+    if (verbose && removed.ok() && SpeaksHadoop()) {
+      std::printf("Deleted %s\n", ShownName(path).c_str());
+    } else if (verbose && removed.ok()) {
       std::printf("removed %s (%llu files, %llu directories, %s)\n", ShownName(path).c_str(),
                   static_cast<unsigned long long>(usage.files),
                   static_cast<unsigned long long>(usage.directories),

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "tools/cli/commands.h"
+#include "tools/cli/glob.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/verb.h"
 
@@ -114,6 +115,7 @@ int RunStat(const Arguments& arguments) {
   verb.args().Option("-c,--format", &format,
                      "%n name %s size %F type %a mode %u uid %U user %g gid %G group %h links %i "
                      "inode %r replicas %o block size %y mtime (%Y seconds)");
+  verb.TakesGlobs();
   verb.args().Positionals("PATH", &paths, "Files and directories", 1);
   if (const auto code = verb.args().Parse(arguments)) return *code;
   std::string ignored;
@@ -122,7 +124,7 @@ int RunStat(const Arguments& arguments) {
   }
   const std::optional<Client> client = verb.Connect();
   if (!client) return verb.ExitCode();
-  for (const std::string& typed : paths) {
+  for (const std::string& typed : ExpandGlobs(verb, *client, paths)) {
     const std::string path = ClusterPath(typed);
     const Result<FileStatus> status = follow ? client->stat(path) : client->lstat(path);
     if (!status) {

@@ -28,4 +28,18 @@ void WalkTree(Verb& verb, const Client& client, const std::string& typed, bool r
   if (!directory->error().ok()) verb.Failed(action, typed, directory->error());
 }
 
+std::optional<bool> TargetIsDirectory(Verb& verb, const Client& client, std::string_view action,
+                                      const std::string& typed, bool must_be) {
+  const Result<FileStatus> status = client.stat(ClusterPath(typed));
+  if (status && status->is_directory()) return true;
+  if (!status && !status.error().Is(Code::kNotFound)) {
+    verb.Failed(action, typed, status.error());
+    return std::nullopt;
+  }
+  if (!must_be) return false;
+  verb.Failed(action, typed,
+              Status(Code::kNotDirectory, status ? "it is no directory" : "no such directory"));
+  return std::nullopt;
+}
+
 }  // namespace dfs::cli

@@ -1,9 +1,10 @@
-// Walks over trees of the cluster.
+// Walks over trees of the cluster, and targets of copies.
 #pragma once
 
 #include <dfs/client.h>
 
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "tools/cli/verb.h"
@@ -16,5 +17,10 @@ namespace dfs::cli {
 void WalkTree(Verb& verb, const Client& client, const std::string& typed, bool recursive,
               bool follow, std::string_view action,
               const std::function<void(const std::string& path, const FileStatus& status)>& visit);
+
+/// Whether what was typed is a directory of the cluster to copy things into; nothing, and reported as
+/// action, when it cannot be told or must be one and is not.
+std::optional<bool> TargetIsDirectory(Verb& verb, const Client& client, std::string_view action,
+                                      const std::string& typed, bool must_be);
 
 }  // namespace dfs::cli

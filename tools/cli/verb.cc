@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "common/base/clock.h"
 #include "tools/cli/client_config.h"
@@ -19,6 +20,7 @@ namespace dfs::cli {
 namespace {
 
 std::atomic<bool> g_interrupted{false};
+std::string g_hadoop_command;  // set before anything runs in parallel
 
 void SayAndExit(const char* text) {
   if (write(2, text, std::string_view(text).size()) < 0) _exit(kExitInterrupted);
@@ -146,7 +148,21 @@ std::string HintFor(const Status& status) {
   }
 }
 
+void SpeakHadoop(std::string_view command) {
+  g_hadoop_command = command;
+}
+
+bool SpeaksHadoop() {
+  return !g_hadoop_command.empty();
+}
+
 void PrintError(bool json, std::string_view action, std::string_view object, const Status& why) {
+  if (SpeaksHadoop()) {
+    const int number = why.posix_errno();
+    const std::string reason = number == EIO ? why.message() : std::strerror(number);
+    fmt::print(stderr, "{}: `{}': {}\n", g_hadoop_command, QuoteName(object), reason);
+    return;
+  }
   // A message that already says what to do needs no hint.
   const bool says_it = why.message().find("dfs dev start") != std::string::npos;
   const std::string hint = says_it ? "" : HintFor(why);

@@ -23,6 +23,9 @@ class Verb {
 
   Args& args() { return args_; }
   bool json() const { return json_; }
+  /// For verbs whose paths may have wildcards (glob.h): adds --no-glob.
+  void TakesGlobs() { args_.Flag("--no-glob", &no_glob_, "Take * ? [ in paths for themselves"); }
+  bool no_glob() const { return no_glob_; }
 
   /// Finds the cluster and connects; on failure prints why and returns nothing (see ExitCode()).
   std::optional<Client> Connect();
@@ -43,6 +46,7 @@ class Verb {
   std::string key_file_;
   std::string timeout_;
   bool json_ = false;
+  bool no_glob_ = false;
   std::mutex mutex_;
   std::atomic<uint64_t> succeeded_{0};
   std::atomic<int> failure_code_{0};
@@ -52,6 +56,9 @@ class Verb {
 int ExitCodeOf(const Status& status);
 /// What the user can try, "" when there is nothing good to say.
 std::string HintFor(const Status& status);
+/// From now on errors have the form that Hadoop's shell gives those of this command.
+void SpeakHadoop(std::string_view command);
+bool SpeaksHadoop();
 /// One error in its form (text or JSON) on stderr.
 void PrintError(bool json, std::string_view action, std::string_view object, const Status& why);
 
