@@ -3,6 +3,7 @@
 #include <spdlog/logger.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <syslog.h>
 
 #include <atomic>
 #include <memory>
@@ -13,6 +14,8 @@ namespace dfs {
 namespace {
 
 std::atomic<int> g_level{static_cast<int>(LogLevel::kInfo)};
+
+std::atomic<bool> g_to_syslog{false};
 
 std::mutex g_name_mutex;
 std::string g_name;  // guarded by g_name_mutex; read once per line
@@ -42,6 +45,20 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
       return spdlog::level::err;
   }
   return spdlog::level::err;
+}
+
+int ToSyslog(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return LOG_DEBUG;
+    case LogLevel::kInfo:
+      return LOG_INFO;
+    case LogLevel::kWarning:
+      return LOG_WARNING;
+    case LogLevel::kError:
+      return LOG_ERR;
+  }
+  return LOG_ERR;
 }
 
 // Length of the valid UTF-8 sequence of a printable character at text[i], 0 when there is none.
@@ -104,6 +121,11 @@ void SetLogName(std::string name) {
   g_name = std::move(name);
 }
 
+void LogToSyslog(const char* name) {
+  ::openlog(name, LOG_PID, LOG_DAEMON);
+  g_to_syslog.store(true, std::memory_order_relaxed);
+}
+
 void LogLine(LogLevel level, std::string_view line) {
   std::string text;
   {
@@ -111,6 +133,10 @@ void LogLine(LogLevel level, std::string_view line) {
     if (!g_name.empty()) text = g_name + ": ";
   }
   text += line;
+  if (g_to_syslog.load(std::memory_order_relaxed)) {
+    ::syslog(ToSyslog(level), "%s", text.c_str());
+    return;
+  }
   Logger().log(ToSpdlog(level), spdlog::string_view_t(text.data(), text.size()));
 }
 

@@ -18,11 +18,14 @@ bool ParseLogLevel(std::string_view text, LogLevel* level);
 bool LogEnabled(LogLevel level);
 /// Prefix of every line of this process, e.g. "namenode-1".
 void SetLogName(std::string name);
+/// From now on to syslog instead of stderr: for a process that went to the background.
+void LogToSyslog(const char* name);
 void LogLine(LogLevel level, std::string_view line);
 
 template <class... A>
 void LogDebug(fmt::format_string<A...> f, A&&... a) {
-  if (LogEnabled(LogLevel::kDebug)) LogLine(LogLevel::kDebug, fmt::format(f, std::forward<A>(a)...));
+  if (LogEnabled(LogLevel::kDebug))
+    LogLine(LogLevel::kDebug, fmt::format(f, std::forward<A>(a)...));
 }
 template <class... A>
 void LogInfo(fmt::format_string<A...> f, A&&... a) {
@@ -30,11 +33,13 @@ void LogInfo(fmt::format_string<A...> f, A&&... a) {
 }
 template <class... A>
 void LogWarning(fmt::format_string<A...> f, A&&... a) {
-  if (LogEnabled(LogLevel::kWarning)) LogLine(LogLevel::kWarning, fmt::format(f, std::forward<A>(a)...));
+  if (LogEnabled(LogLevel::kWarning))
+    LogLine(LogLevel::kWarning, fmt::format(f, std::forward<A>(a)...));
 }
 template <class... A>
 void LogError(fmt::format_string<A...> f, A&&... a) {
-  if (LogEnabled(LogLevel::kError)) LogLine(LogLevel::kError, fmt::format(f, std::forward<A>(a)...));
+  if (LogEnabled(LogLevel::kError))
+    LogLine(LogLevel::kError, fmt::format(f, std::forward<A>(a)...));
 }
 
 /// Control characters and invalid UTF-8 as \xNN, so that a name cannot forge a log line or a terminal.

@@ -47,16 +47,22 @@ Verb::Verb(const std::string& name, const std::string& summary, const std::strin
   args_.Flag("--json", &json_, "Machine-readable output");
 }
 
-std::optional<Client> Verb::Connect() {
+std::optional<Options> Verb::Cluster() {
   ClientConfigFlags flags{namenodes_, cluster_, key_file_, timeout_};
   Result<Options> options = FindCluster(flags);
-  Result<Client> client = options ? Client::connect(*options) : Result<Client>(options.error());
+  if (!options) {
+    Failed("find a cluster", "", options.error());
+    return std::nullopt;
+  }
+  return std::move(*options);
+}
+
+std::optional<Client> Verb::Connect() {
+  const std::optional<Options> options = Cluster();
+  if (!options) return std::nullopt;
+  Result<Client> client = Client::connect(*options);
   if (!client) {
-    if (options) {
-      Failed("connect to", DescribeCluster(*options), client.error());
-    } else {
-      Failed("find a cluster", "", client.error());
-    }
+    Failed("connect to", DescribeCluster(*options), client.error());
     return std::nullopt;
   }
   return std::move(*client);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,8 @@ class Verb {
   void TakesGlobs() { args_.Flag("--no-glob", &no_glob_, "Take * ? [ in paths for themselves"); }
   bool no_glob() const { return no_glob_; }
 
+  /// The cluster that the options, the environment and client.toml name; on failure prints why.
+  std::optional<Options> Cluster();
   /// Finds the cluster and connects; on failure prints why and returns nothing (see ExitCode()).
   std::optional<Client> Connect();
 
