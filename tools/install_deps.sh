@@ -8,9 +8,11 @@ PACKAGES="
 g++ cmake ninja-build ccache mold pkg-config git ca-certificates
 thrift-compiler libthrift-dev libboost-dev
 librocksdb-dev libxxhash-dev libssl-dev
+libfuse3-dev fuse3
 libgtest-dev libgmock-dev
 libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev
 python3 python3-thrift procps util-linux
+make tar rsync sqlite3 fio
 "
 
 if [ "${1:-}" = "--list" ]; then

@@ -56,6 +56,8 @@ constexpr Command kCommands[] = {
     {"df", "space of the cluster", dfs::cli::RunDf},
     {"status", "state of the cluster", dfs::cli::RunStatus},
     {"fsck", "name files with missing, corrupt or too few replicas", dfs::cli::RunFsck},
+    {"mount", "show the cluster as a directory of this machine", dfs::cli::RunMount},
+    {"umount", "end that", dfs::cli::RunUmount},
     {"dev", "a cluster on this machine, to try things out", dfs::dev::RunDev},
     {"bench", "measure a cluster", dfs::bench::RunBench},
     {"fs", "the same by the grammar of Hadoop: dfs fs -ls /", dfs::hadoop::RunFs},

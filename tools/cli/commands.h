@@ -26,6 +26,7 @@ int RunHead(const Arguments& arguments);
 int RunLn(const Arguments& arguments);
 int RunLs(const Arguments& arguments);
 int RunMkdir(const Arguments& arguments);
+int RunMount(const Arguments& arguments);
 int RunMv(const Arguments& arguments);
 int RunPut(const Arguments& arguments);
 int RunRm(const Arguments& arguments);
@@ -37,5 +38,6 @@ int RunTail(const Arguments& arguments);
 int RunTest(const Arguments& arguments);
 int RunTouch(const Arguments& arguments);
 int RunTruncate(const Arguments& arguments);
+int RunUmount(const Arguments& arguments);
 
 }  // namespace dfs::cli

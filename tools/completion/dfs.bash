@@ -35,6 +35,10 @@ _dfs() {
                  $(compgen -d -- "$word"))
       return
       ;;
+    mount | umount)
+      COMPREPLY=($(compgen -d -- "$word"))
+      return
+      ;;
     bench | help | completion | status | df)
       return
       ;;

@@ -22,5 +22,6 @@ complete -c dfs -f
 complete -c dfs -n __fish_use_subcommand -a '(__dfs_commands)'
 complete -c dfs -n 'not __fish_use_subcommand; and string match -q -- "-*" (commandline -ct)' -a '(__dfs_options)'
 complete -c dfs -n '__fish_seen_subcommand_from put append get' -F
+complete -c dfs -n '__fish_seen_subcommand_from mount umount' -a '(__fish_complete_directories)'
 complete -c dfs -n '__fish_seen_subcommand_from dev' -a 'start status stop destroy kill pause resume revive'
-complete -c dfs -n 'not __fish_use_subcommand; and not __fish_seen_subcommand_from dev bench help completion status df' -a '(__dfs_names)'
+complete -c dfs -n 'not __fish_use_subcommand; and not __fish_seen_subcommand_from dev mount umount bench help completion status df' -a '(__dfs_names)'

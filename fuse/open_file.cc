@@ -1,0 +1,279 @@
+#include "fuse/open_file.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/base/logging.h"
+#include "dfs_types.h"
+
+namespace dfs::fuse {
+namespace {
+/// Others see what was written after this, also of a file that stays open.
+constexpr int64_t kFlushAfterNs = 1 * kSecond;
+/// A writer that was left alone this long is closed, so that others may write.
+constexpr int64_t kCloseAfterNs = 5 * kSecond;
+constexpr uint64_t kMaxUnacked = 8u << 20;
+constexpr size_t kOpenBlocks = 4;  // a random writer keeps so many blocks open at once
+}  // namespace
+
+OpenFile::OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size)
+    : core_(std::move(core)),
+      inode_(inode),
+      reader_(client::FileReader::ForInode(core_, inode, block_size)) {}
+
+OpenFile::~OpenFile() {
+  if (timer_ != 0) core_->executor().Cancel(timer_);
+  if (writer_ != nullptr) writer_->Abandon();
+}
+
+void OpenFile::AddDescriptor(bool writable) {
+  ++descriptors_;
+  writable_ += writable ? 1 : 0;
+}
+
+void OpenFile::RemoveDescriptor(bool writable) {
+  --descriptors_;
+  if (!writable || --writable_ > 0) return;
+  // The object outlives its descriptors until the writer is closed.
+  CloseWriter([self = shared_from_this()](Status status) {
+    if (!status.ok()) LogError("inode {}: {}", self->inode_, status.ToString());
+  });
+}
+
+// ---- Reading ------------------------------------------------------------------------------------
+
+void OpenFile::Read(uint64_t offset, size_t size, client::Done<Buffer> done) {
+  if (closing_) {
+    closing_waiters_.push_back([self = shared_from_this(), offset, size, done = std::move(done)](
+                                   Status) mutable { self->Read(offset, size, std::move(done)); });
+    return;
+  }
+  auto bytes = std::make_shared<std::string>(size, '\0');
+  char* out = bytes->data();
+  // Whoever reads is kept until the answer: the callbacks of one that is gone are never called.
+  auto finish = [bytes, self = shared_from_this(), writer = writer_,
+                 done = std::move(done)](Result<size_t> got) mutable {
+    if (!got) {
+      done(got.error());
+      return;
+    }
+    const char* data = bytes->data();
+    done(Buffer::Wrap(std::move(bytes), data, *got));
+  };
+  auto guard = std::make_shared<client::FileReader::Guard>();
+  if (writer_ != nullptr) {
+    writer_->ReadAt(offset, out, size, std::move(guard), std::move(finish));
+  } else {
+    reader_->ReadAt(offset, out, size, std::move(guard), std::move(finish));
+  }
+}
+
+void OpenFile::NoteVersion(int64_t data_version) {
+  if (std::exchange(data_version_, data_version) != data_version) Invalidate();
+}
+
+void OpenFile::Invalidate() {
+  reader_->Invalidate();
+}
+
+// ---- Writing ------------------------------------------------------------------------------------
+
+void OpenFile::WithWriter(WriterDone done) {
+  if (writer_ != nullptr && !closing_) {
+    if (writer_->error().ok()) {
+      done(Status());
+      return;
+    }
+    // The next write begins anew; the descriptors were told.
+    NoteError(writer_->error());
+    writer_->Abandon();
+    writer_.reset();
+  }
+  waiting_.push_back(std::move(done));
+  if (opening_ || closing_) return;
+  opening_ = true;
+  client::FileOpen how;
+  how.inode = inode_;
+  client::FileWriter::Open(core_, std::move(how), kOpenBlocks,
+                           [weak = weak_from_this()](Result<client::FileWriter::Ptr> writer) {
+                             if (auto self = weak.lock()) {
+                               self->OnWriterOpened(std::move(writer));
+                             } else if (writer) {
+                               (*writer)->Abandon();
+                             }
+                           });
+}
+
+void OpenFile::OnWriterOpened(Result<client::FileWriter::Ptr> writer) {
+  auto keep = shared_from_this();
+  opening_ = false;
+  Status status = writer.status();
+  if (status.ok()) writer_ = std::move(*writer);
+  std::vector<WriterDone> waiting = std::move(waiting_);
+  waiting_.clear();
+  for (WriterDone& done : waiting) done(status);
+}
+
+client::StatusDone OpenFile::Noting(client::StatusDone done) {
+  return [self = shared_from_this(), done = std::move(done)](Status status) mutable {
+    if (!status.ok()) self->NoteError(status);
+    done(std::move(status));
+  };
+}
+
+void OpenFile::NoteError(const Status& why) {
+  ++errors_;
+  last_error_ = why;
+}
+
+void OpenFile::Write(uint64_t offset, bool append, Buffer data, client::StatusDone done) {
+  auto noting = Noting(std::move(done));
+  WithWriter([self = shared_from_this(), offset, append, data = std::move(data),
+              done = std::move(noting)](Status status) mutable {
+    if (!status.ok()) {
+      done(std::move(status));
+      return;
+    }
+    OpenFile& file = *self;
+    ++file.writes_;
+    file.write_time_ns_ = file.core_->executor().clock().WallNs();
+    file.last_write_boot_ns_ = file.core_->Now();
+    file.writer_->SetWriteTime(file.write_time_ns_);
+    file.writer_->Write(append ? file.writer_->size() : offset, std::move(data));
+    file.ArmTimer();
+    file.writer_->WhenBelow(kMaxUnacked, std::move(done));
+  });
+}
+
+void OpenFile::TimesWereSet(int64_t mtime_ns) {
+  write_time_ns_ = mtime_ns;
+  if (writer_ != nullptr && !closing_) writer_->SetWriteTime(mtime_ns);
+}
+
+void OpenFile::Flush(client::StatusDone done) {
+  if (closing_) {
+    closing_waiters_.push_back(std::move(done));
+    return;
+  }
+  if (writer_ == nullptr || flushed_ == writes_) {
+    done(Status());
+    return;
+  }
+  const uint64_t covers = writes_;
+  writer_->Flush(
+      Noting([self = shared_from_this(), covers, done = std::move(done)](Status status) mutable {
+        if (status.ok()) self->flushed_ = std::max(self->flushed_, covers);
+        done(std::move(status));
+      }));
+}
+
+void OpenFile::Sync(client::StatusDone done) {
+  if (closing_) {
+    closing_waiters_.push_back(std::move(done));  // the close syncs
+    return;
+  }
+  if (writer_ == nullptr) {
+    done(Status());
+    return;
+  }
+  // On the disks, and at its size for others.
+  writer_->Sync(Noting([self = shared_from_this(), done = std::move(done)](Status status) mutable {
+    if (!status.ok()) {
+      done(std::move(status));
+    } else {
+      self->Flush(std::move(done));
+    }
+  }));
+}
+
+void OpenFile::Truncate(uint64_t size, client::StatusDone done) {
+  WithWriter(
+      [self = shared_from_this(), size, done = Noting(std::move(done))](Status status) mutable {
+        if (!status.ok()) {
+          done(std::move(status));
+          return;
+        }
+        ++self->writes_;
+        self->write_time_ns_ = self->core_->executor().clock().WallNs();
+        self->last_write_boot_ns_ = self->core_->Now();
+        self->writer_->SetWriteTime(self->write_time_ns_);
+        self->ArmTimer();
+        self->writer_->Truncate(size, std::move(done));
+      });
+}
+
+void OpenFile::Overlay(idl::Attr* attr) const {
+  if (writer_ == nullptr) return;
+  attr->size = static_cast<int64_t>(writer_->size());
+  if (flushed_ != writes_) {
+    attr->mtime_ns = std::max(attr->mtime_ns, write_time_ns_);
+    attr->ctime_ns = std::max(attr->ctime_ns, write_time_ns_);
+  }
+}
+
+// ---- In the background --------------------------------------------------------------------------
+
+void OpenFile::ArmTimer() {
+  if (timer_ != 0) return;
+  timer_ = core_->executor().RunAfter(kFlushAfterNs, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->OnTimer();
+  });
+}
+
+void OpenFile::OnTimer() {
+  timer_ = 0;
+  if (writer_ == nullptr || closing_) return;
+  if (core_->Now() - last_write_boot_ns_ >= kCloseAfterNs) {
+    CloseWriter([](Status) {});
+    return;
+  }
+  Flush([](Status) {});
+  ArmTimer();
+}
+
+void OpenFile::CloseWriter(client::StatusDone done) {
+  if (opening_) {
+    WithWriter([self = shared_from_this(), done = std::move(done)](Status status) mutable {
+      if (!status.ok()) {
+        done(std::move(status));
+      } else {
+        self->CloseWriter(std::move(done));
+      }
+    });
+    return;
+  }
+  if (closing_) {
+    closing_waiters_.push_back(std::move(done));
+    return;
+  }
+  if (writer_ == nullptr) {
+    done(Status());
+    return;
+  }
+  closing_ = true;
+  const uint64_t covers = writes_;
+  client::FileClose how;
+  // close(2) has been answered by then. Without a writer an fsync has nothing to do: this is why.
+  how.sync = true;
+  how.mtime_ns = write_time_ns_;
+  writer_->Close(std::move(how), Noting([self = shared_from_this(), covers,
+                                         done = std::move(done)](Status status) mutable {
+                   if (status.ok()) {
+                     self->flushed_ = covers;
+                   } else {
+                     self->writer_->Abandon();
+                   }
+                   self->closing_ = false;
+                   self->writer_.reset();
+                   self->reader_->Invalidate();
+                   for (client::StatusDone& waiter : std::exchange(self->closing_waiters_, {}))
+                     waiter(status);
+                   done(std::move(status));
+                   // Who wrote meanwhile goes on with a new writer.
+                   std::vector<WriterDone> waiting = std::move(self->waiting_);
+                   self->waiting_.clear();
+                   for (WriterDone& again : waiting) self->WithWriter(std::move(again));
+                 }));
+}
+
+}  // namespace dfs::fuse

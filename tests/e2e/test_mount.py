@@ -1,0 +1,391 @@
+#!/usr/bin/env python3
+"""The mount: what programs do to a file system, two mounts of one cluster, and faults seen through it."""
+
+import contextlib
+import mmap
+import os
+import random
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+
+from dfs_e2e import BIN, PATIENCE, Cluster, log, main, require, skip, wait_for
+
+FUSE = os.path.join(BIN, "dfs-fuse")
+
+
+def check_machine():
+    if not os.path.exists("/dev/fuse"):
+        skip("e2e_mount", "needs /dev/fuse, and root to mount: there is no /dev/fuse")
+    if os.geteuid() != 0:
+        skip("e2e_mount", "needs /dev/fuse, and root to mount: not root")
+
+
+def is_mounted(path):
+    with open("/proc/self/mounts", encoding="utf-8") as mounts:
+        return any(line.split()[1] == path.replace(" ", "\\040") for line in mounts)
+
+
+@contextlib.contextmanager
+def mounted(c, name="mnt", *options):
+    """Mounts the cluster in a directory of the test's; whatever happens, nothing stays mounted."""
+    path = os.path.join(c.home, name)
+    os.makedirs(path, exist_ok=True)
+    log_file = open(os.path.join(c.home, f"{name}.log"), "wb")
+    process = subprocess.Popen([FUSE, "-f", path, *options], env=c.env, stderr=log_file)
+    try:
+        wait_for("the mount", lambda: is_mounted(path) or process.poll() is not None)
+        require(process.poll() is None, f"dfs-fuse ended: {open(log_file.name).read()}")
+        # The first answer comes when the kernel and the daemon have agreed.
+        os.listdir(path)
+        yield path, process
+        if is_mounted(path):
+            subprocess.run(["umount", path], check=True, timeout=60 * PATIENCE)
+        require(process.wait(90 * PATIENCE) == 0, f"exit code {process.returncode}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        if is_mounted(path):
+            subprocess.run(["umount", "-l", path], check=False)
+        log_file.close()
+
+
+def sh(command, cwd):
+    done = subprocess.run(["bash", "-e", "-u", "-o", "pipefail", "-c", command], cwd=cwd, timeout=300 * PATIENCE,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    require(done.returncode == 0, f"{command}\n{done.stdout.decode(errors='replace')}")
+    return done.stdout.decode()
+
+
+def test_programs():
+    """Unmodified programs: cp, diff, tar, git, sqlite, rsync-like renames."""
+    with Cluster(namenodes=1, datanodes=3) as c, mounted(c) as (root, _):
+        source = "/usr/include/linux/netfilter"
+        sh(f"cp -a {source} copy && diff -r {source} copy", root)
+        sh(f"tar cf t.tar -C {source} . && mkdir out && tar xf t.tar -C out && diff -r {source} out", root)
+        sh(f"test \"$(cd copy && stat -c '%n %Y %a' *.h)\" = \"$(cd {source} && stat -c '%n %Y %a' *.h)\"", root)
+        git = "git -c user.name=a -c user.email=a@b -c safe.directory='*'"
+        sh(f"mkdir g && cd g && {git} init -q . && cp -r ../copy . && {git} add -A && {git} commit -qm one && "
+           f"{git} fsck --strict && echo x >> copy/$(ls -p copy | grep -v / | tail -1) && test \"$({git} status --short | cut -c2)\" = M", root)
+        sh(f"{git} clone -q g h && {git} -C h fsck --strict", root)
+        database = sqlite3.connect(os.path.join(root, "t.db"))
+        database.execute("create table t(a integer, b text)")
+        for i in range(30):
+            database.execute("insert into t values(?, ?)", (i, "v" * i))
+            database.commit()
+        require(database.execute("pragma integrity_check").fetchone()[0] == "ok", "integrity_check")
+        database.close()
+        # The command line sees the same.
+        require(c.run("ls", "/copy").text.splitlines() == sorted(os.listdir(f"{root}/copy")), "ls differs")
+        sh("rm -r copy out g h t.tar t.db && test -z \"$(ls -A .)\"", root)
+
+
+def test_posix():
+    """Single calls whose outcome POSIX fixes."""
+    with Cluster(namenodes=1, datanodes=3) as c, mounted(c) as (root, _):
+        path = os.path.join(root, "f")
+        with open(path, "wb") as f:
+            f.write(b"x" * 100_000)
+        os.utime(path, ns=(1_500_000_000_123_456_789, 1_600_000_000_987_654_321))
+        st = os.stat(path)
+        require((st.st_mtime_ns, st.st_size) == (1_600_000_000_987_654_321, 100_000), f"{st}")
+
+        # Open but unlinked.
+        fd = os.open(path, os.O_RDWR)
+        os.unlink(path)
+        require(not os.path.exists(path), "the name is still there")
+        os.pwrite(fd, b"y" * 10, 99_995)
+        require(os.pread(fd, 20, 99_990) == b"x" * 5 + b"y" * 10, "content of an unlinked file")
+        require(os.fstat(fd).st_nlink == 0 and os.fstat(fd).st_size == 100_005, f"{os.fstat(fd)}")
+        os.close(fd)
+
+        # Truncation down and up leaves zeros, inline and in blocks.
+        for size in (5_000, 500_000):
+            with open(path, "w+b") as f:
+                f.write(b"z" * size)
+                f.flush()
+                os.ftruncate(f.fileno(), 1_000)
+                os.ftruncate(f.fileno(), size)
+                require(os.pread(f.fileno(), size, 0) == b"z" * 1_000 + bytes(size - 1_000), "a stale tail")
+        os.truncate(path, 10)
+        require(open(path, "rb").read() == b"z" * 10, "truncate by name")
+
+        # O_APPEND from two descriptors.
+        a, b = (os.open(path, os.O_WRONLY | os.O_APPEND) for _ in range(2))
+        for i in range(20):
+            os.write(a if i % 2 else b, b"%02d" % i)
+        os.close(a)
+        os.close(b)
+        require(open(path, "rb").read()[10:] == b"".join(b"%02d" % i for i in range(20)), "appended in order")
+
+        # Links, symbolic and hard; renames with and without replacement.
+        os.link(path, f"{root}/hard")
+        require(os.stat(path).st_nlink == 2 and os.path.samefile(path, f"{root}/hard"), "hard link")
+        os.symlink("f", f"{root}/soft")
+        require(os.readlink(f"{root}/soft") == "f" and os.stat(f"{root}/soft").st_size == 50, "symbolic link")
+        os.mkdir(f"{root}/d")
+        os.rename(f"{root}/hard", f"{root}/d/moved")
+        os.replace(f"{root}/d/moved", f"{root}/other")
+        for call, error in ((lambda: os.mkdir(f"{root}/d"), FileExistsError),
+                            (lambda: os.rmdir(root + "/nothing"), FileNotFoundError),
+                            (lambda: os.rmdir(path), NotADirectoryError),
+                            (lambda: os.unlink(f"{root}/d"), IsADirectoryError),
+                            (lambda: open(f"{root}/{'n' * 256}", "wb"), OSError)):
+            try:
+                call()
+                require(False, f"no {error}")
+            except error:
+                pass
+        try:
+            os.mkfifo(f"{root}/fifo")
+            require(stat.S_ISFIFO(os.stat(f"{root}/fifo").st_mode), "a fifo that is none")
+        except OSError as e:
+            require(e.errno == 95, f"mkfifo: {e}")  # not supported yet, and says so
+
+        # Extended attributes; shared memory.
+        os.setxattr(path, "user.color", b"blue")
+        require(os.getxattr(path, "user.color") == b"blue" and os.listxattr(path) == ["user.color"], "xattr")
+        os.removexattr(path, "user.color")
+        with open(f"{root}/map", "w+b") as f:
+            f.truncate(1 << 20)
+            with mmap.mmap(f.fileno(), 1 << 20) as m:
+                m[70_000:70_005] = b"hello"
+                m.flush()
+        require(open(f"{root}/map", "rb").read()[70_000:70_005] == b"hello", "shared mapping")
+
+        # Permissions are the caller's, supplementary groups included.
+        os.mkdir(f"{root}/group", 0o770)
+        os.chown(f"{root}/group", 0, 4242)
+        as_user = "import os,sys; os.setgroups([int(sys.argv[2])]); os.setgid(9999); os.setuid(9999); os.mkdir(sys.argv[1])"
+        os.chmod(root, 0o755)
+        if "allow_other" not in open("/proc/self/mounts").read():
+            refused = subprocess.run([sys.executable, "-c", as_user, f"{root}/group/x", "4242"], capture_output=True)
+            require(refused.returncode != 0, "a mount without allow_other answered another user")
+
+
+def test_other_users():
+    with Cluster(namenodes=1, datanodes=1) as c:
+        os.chmod(c.home, 0o755)
+        with mounted(c, "mnt", "-o", "allow_other") as (root, _):
+            os.mkdir(f"{root}/group")
+            os.chown(f"{root}/group", 0, 4242)
+            os.chmod(f"{root}/group", 0o770)
+            program = ("import os,sys; os.setgroups([int(sys.argv[2])]); os.setgid(9999); os.setuid(9999)\n"
+                       "os.mkdir(sys.argv[1])")
+            for group, ok in ((4243, False), (4242, True)):
+                done = subprocess.run([sys.executable, "-c", program, f"{root}/group/x", str(group)],
+                                      capture_output=True, timeout=60 * PATIENCE)
+                require((done.returncode == 0) == ok, f"group {group}: {done.stderr.decode()}")
+            require(os.stat(f"{root}/group/x").st_uid == 9999, "owner")
+
+
+def test_random_operations():
+    """Reads, writes, truncations, syncs and reopening against a model, through two descriptors."""
+    rng = random.Random(20261121)
+    with Cluster(namenodes=1, datanodes=3) as c, mounted(c) as (root, _):
+        path = os.path.join(root, "r")
+        fds = [os.open(path, os.O_CREAT | os.O_RDWR) for _ in range(2)]
+        model = bytearray()
+        for step in range(500):
+            fd = rng.choice(fds)
+            kind = rng.random()
+            if kind < 0.5:
+                offset = rng.randrange(300_000)
+                data = rng.randbytes(rng.randrange(1, 70_000))
+                os.pwrite(fd, data, offset)
+                model.extend(bytes(max(0, offset - len(model))))
+                model[offset:offset + len(data)] = data
+            elif kind < 0.6:
+                size = rng.randrange(350_000)
+                os.ftruncate(fd, size)
+                del model[size:]
+                model.extend(bytes(size - len(model)))
+            elif kind < 0.65:
+                os.fsync(fd)
+            elif kind < 0.7:
+                fds.remove(fd)
+                os.close(fd)
+                fds.append(os.open(path, os.O_RDWR))
+            else:
+                offset, size = rng.randrange(350_000), rng.randrange(1, 100_000)
+                require(os.pread(fd, size, offset) == model[offset:offset + size], f"step {step}: {size} at {offset}")
+            require(os.fstat(fds[0]).st_size == len(model), f"step {step}: size")
+        for fd in fds:
+            os.close(fd)
+        require(c.run("cat", "/r").out == model, "the command line reads something else")
+
+
+def test_two_mounts():
+    """What one mount has closed or synced, the other sees at its next call."""
+    with Cluster(namenodes=1, datanodes=3) as c, mounted(c, "a") as (a, _), mounted(c, "b") as (b, _):
+        for i, size in enumerate((10, 50_000, 10, 3_000_000)):
+            with open(f"{a}/f", "wb") as f:
+                f.write(b"%d" % i * size)
+            require(open(f"{b}/f", "rb").read() == b"%d" % i * size, f"round {i}")
+            os.rename(f"{b}/f", f"{b}/g")
+            require(os.listdir(a) == ["g"] and not os.path.exists(f"{a}/f"), "a renamed file")
+            os.rename(f"{a}/g", f"{a}/f")
+        reader = os.open(f"{b}/f", os.O_RDONLY)
+        os.pread(reader, 100, 0)
+        with open(f"{a}/f", "r+b") as f:
+            f.write(b"changed")
+        require(os.pread(reader, 7, 0) == b"changed", "what was closed is not seen through an open descriptor")
+        os.close(reader)
+
+
+def test_faults():
+    """A leader and a datanode die under running writes: a pause, no error, no difference."""
+    with Cluster(namenodes=3, datanodes=3) as c, mounted(c) as (root, _):
+        failures = []
+        stop = threading.Event()
+        written = []
+
+        def write():
+            try:
+                while not stop.is_set():
+                    i = len(written)
+                    data = random.Random(i).randbytes(100_000 if i % 3 else 2_000)
+                    with open(f"{root}/{i}", "wb") as f:
+                        f.write(data)
+                        os.fsync(f.fileno())
+                    written.append(data)
+            except OSError as e:
+                failures.append(e)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        wait_for("files", lambda: len(written) > 5 or failures)
+        c.kill("leader")
+        at = len(written)
+        wait_for("files after the leader's death", lambda: len(written) > at + 5 or failures)
+        c.kill("datanode-2")
+        at = len(written)
+        wait_for("files after a datanode's death", lambda: len(written) > at + 5 or failures)
+        stop.set()
+        writer.join()
+        require(not failures, f"{failures}")
+        for i, data in enumerate(written):
+            require(open(f"{root}/{i}", "rb").read() == data, f"file {i}")
+
+
+def test_killed_mount():
+    """kill -9 of dfs-fuse: what was synced is there, the directory can be unmounted and mounted again."""
+    with Cluster(namenodes=1, datanodes=3) as c:
+        path = os.path.join(c.home, "mnt")
+        os.mkdir(path)
+        with subprocess.Popen([FUSE, "-f", path], env=c.env) as process:
+            try:
+                wait_for("the mount", lambda: is_mounted(path))
+                fd = os.open(f"{path}/f", os.O_CREAT | os.O_RDWR)
+                os.write(fd, b"s" * 200_000)
+                os.fsync(fd)
+                os.write(fd, b"t" * 200_000)
+                process.kill()
+                process.wait()
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+                try:
+                    os.stat(f"{path}/f")
+                    require(False, "a dead mount answers")
+                except OSError as e:
+                    require(e.errno in (107, 103), f"{e}")  # ENOTCONN, ECONNABORTED
+            finally:
+                process.kill()
+                subprocess.run(["umount", "-l", path], check=False)
+        with mounted(c) as (root, _):
+            data = open(f"{root}/f", "rb").read()
+            require(data.startswith(b"s" * 200_000), f"{len(data)} bytes")
+
+
+def test_messages():
+    with Cluster(namenodes=1, datanodes=1) as c:
+        nowhere = os.path.join(c.home, "nowhere")
+
+        def says(code, text, *argv, env=c.env):
+            done = subprocess.run([FUSE, *argv], env=env, capture_output=True, timeout=90 * PATIENCE)
+            error = done.stderr.decode()
+            require(done.returncode == code and text in error, f"{argv}: {done.returncode} {error}")
+
+        says(1, "No such file", nowhere)
+        says(2, "unknown mount option: cahce", "-o", "cahce", c.home)
+        says(2, "required", *[])
+        says(1, "no namenode addresses", c.work, env=dict(c.env, XDG_RUNTIME_DIR=nowhere))
+        require(subprocess.run([FUSE, "--help"], capture_output=True).returncode == 0, "--help")
+
+        # In the background, read only, and unmounted by a signal.
+        os.mkdir(nowhere)
+        with mounted(c, "rw") as (root, _):
+            with open(f"{root}/f", "w", encoding="utf-8") as f:
+                f.write("here")
+        subprocess.run([FUSE, nowhere, "-o", "ro,_netdev,noatime"], env=c.env, check=True, timeout=60 * PATIENCE)
+        try:
+            require(is_mounted(nowhere), "the command came back before the mount was there")
+            require(open(f"{nowhere}/f", encoding="utf-8").read() == "here", "content")
+            try:
+                open(f"{nowhere}/g", "w", encoding="utf-8")
+                require(False, "wrote to a read-only mount")
+            except OSError as e:
+                require(e.errno == 30, f"{e}")
+            pids = subprocess.run(["pgrep", "-f", f"{FUSE} {nowhere}"], capture_output=True, text=True).stdout.split()
+            require(len(pids) == 1, f"{pids}")
+            os.kill(int(pids[0]), signal.SIGTERM)
+            wait_for("the unmount", lambda: not is_mounted(nowhere))
+        finally:
+            if is_mounted(nowhere):
+                subprocess.run(["umount", "-l", nowhere], check=False)
+
+
+def test_verbs():
+    """dfs mount and dfs umount; mount(8)'s grammar; a directory of the cluster as root of a mount."""
+    with Cluster(namenodes=3, datanodes=1) as c:
+        place = os.path.join(c.home, "a b")
+        os.mkdir(place)
+        run = c.run("mount", place)
+        require("Mounted" in run.text and is_mounted(place), f"{run}")
+        os.makedirs(f"{place}/proj/deep")
+        with open(f"{place}/proj/deep/f", "w", encoding="utf-8") as f:
+            f.write("here")
+        require("mounted there already" in c.run("mount", place, code=None).error_text, "mounted twice")
+        with open(f"{place}/proj/deep/f", encoding="utf-8"):
+            busy = c.run("umount", place, code=None)
+            require(busy.code != 0 and "in use" in busy.error_text and is_mounted(place), f"{busy}")
+        c.run("umount", place)
+        require(not is_mounted(place), "still mounted")
+        again = c.run("umount", place, code=None)
+        require(again.code != 0 and "no cluster is mounted there" in again.error_text, f"{again}")
+        full = os.path.join(c.home, "full")
+        os.makedirs(f"{full}/x")
+        hidden = c.run("mount", full, code=None)
+        require(hidden.code != 0 and "--nonempty" in hidden.error_text and not is_mounted(full), f"{hidden}")
+        nothing = c.run("mount", place, "--path", "/nothing", code=None)
+        require(nothing.code == 1 and "/nothing" in nothing.error_text and not is_mounted(place), f"{nothing}")
+
+        # As mount(8) calls it for a line of /etc/fstab.
+        namenodes = ",".join(n["address"] for n in c.status()["namenodes"])
+        subprocess.run([os.path.join(BIN, "mount.dfs"), f"{namenodes}:/proj", place, "-o",
+                        f"ro,_netdev,nofail,subdir=deep,x-systemd.automount,key_file={c.dir}/cluster.key"],
+                       env=c.env, check=True, timeout=60 * PATIENCE)
+        try:
+            require(os.listdir(place) == ["f"] and os.stat(place).st_ino != 1, "the root of a subdirectory's mount")
+            require(open(f"{place}/f", encoding="utf-8").read() == "here", "content")
+            with open("/proc/self/mounts", encoding="utf-8") as mounts:
+                line = next(m for m in mounts if f"{namenodes}:/proj" in m)
+            require(" fuse.dfs ro," in line, line)
+        finally:
+            c.run("umount", place)
+
+
+def run_some(*tests):
+    """All, or those that are named on the command line."""
+    named = [t for t in tests if t.__name__ in sys.argv[1:]]
+    main(*(named or tests))
+
+
+if __name__ == "__main__":
+    check_machine()
+    run_some(test_messages, test_verbs, test_posix, test_other_users, test_programs, test_random_operations, test_two_mounts,
+         test_faults, test_killed_mount)
