@@ -106,6 +106,7 @@ ClusterStatus ToClusterStatus(const idl::ClusterStatusReply& reply) {
   s.log_fsyncs = U(reply.log_fsyncs);
   s.proposals = U(reply.proposals);
   s.default_replication = U32(reply.default_replication);
+  s.feature_level = U32(reply.feature_level);
   s.version = reply.version;
   return s;
 }

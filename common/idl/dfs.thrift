@@ -266,6 +266,7 @@ struct ClusterStatusReply {
   26: i64 log_fsyncs, 27: i64 proposals
   28: i32 default_replication
   29: string version
+  30: i32 feature_level    // which commands may be in the log: what all namenodes understand
 }
 
 service ClientService {

@@ -11,6 +11,8 @@ std::string_view MethodName(uint16_t method) {
 #undef X
     case kRaftMessage: return "raft_message";
     case kSnapshotChunk: return "snapshot_chunk";
+    case kRaftHello: return "raft_hello";
+    case kRaftLevel: return "raft_level";
   }
   return "";
 }

@@ -68,6 +68,7 @@ enum MethodId : uint16_t {
   kRaftMessage = 160,
   kSnapshotChunk = 161,
   kRaftHello = 162,
+  kRaftLevel = 163,
 };
 
 /// "" when unknown.

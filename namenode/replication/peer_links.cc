@@ -42,8 +42,12 @@ NodeId KnownAs(const rpc::RpcPeer& peer) {
 }  // namespace
 
 PeerLinks::PeerLinks(rpc::Network& network, MemberDirectory& directory, Handler* handler,
-                     Random random)
-    : network_(network), directory_(directory), handler_(handler), random_(random) {}
+                     Random random, uint32_t feature_level)
+    : network_(network),
+      directory_(directory),
+      handler_(handler),
+      random_(random),
+      feature_level_(feature_level) {}
 
 PeerLinks::~PeerLinks() {
   alive_.reset();
@@ -82,6 +86,7 @@ void PeerLinks::CheckLinks() {
       continue;
     }
     link.down_checks = 0;
+    if (link.feature_level == 0) AskLevel(&link);
     if (std::exchange(link.checking, true)) continue;
     link.peer->Call(idl::kRaftHello, Hello(), kHelloTimeoutNs,
                     [this, alive = std::weak_ptr<bool>(alive_), member = id,
@@ -94,6 +99,28 @@ void PeerLinks::CheckLinks() {
                       if (!reply && reply.error().Is(Code::kTimedOut)) Drop(&checked);
                     });
   }
+}
+
+void PeerLinks::AskLevel(Link* link) {
+  link->peer->Call(idl::kRaftLevel, Buffer(), kHelloTimeoutNs,
+                   [this, alive = std::weak_ptr<bool>(alive_), member = link->id,
+                    peer = std::weak_ptr<rpc::RpcPeer>(link->peer)](Result<rpc::Reply> reply) {
+                     auto strong = peer.lock();
+                     if (!alive.lock() || !strong) return;
+                     Link& asked = links_[member];
+                     if (asked.peer != strong) return;
+                     if (!reply) {
+                       if (reply.error().Is(Code::kNotSupported)) asked.feature_level = 1;
+                       return;  // otherwise again with the next check
+                     }
+                     Decoder d(reply->payload.view());
+                     const uint32_t level = d.U32();
+                     if (d.ok()) asked.feature_level = level;
+                   });
+}
+
+uint32_t PeerLinks::feature_level(NodeId member) const {
+  return established(member) ? links_.at(member).feature_level : 0;
 }
 
 void PeerLinks::Drop(Link* link) {
@@ -156,6 +183,8 @@ void PeerLinks::OnHelloReply(NodeId member, const std::shared_ptr<rpc::RpcPeer>&
   }
   if (refused.ok()) {
     it->second.peer = peer;
+    it->second.feature_level = 0;
+    AskLevel(&it->second);
     LogDebug("Raft link to namenode {} is up", member.value);
     return;
   }
@@ -209,6 +238,10 @@ void PeerLinks::HandleRequest(rpc::Method method, Buffer request, const rpc::Cal
       return;
     }
     handler_->OnRaftMessage(std::move(*message));
+  } else if (method == idl::kRaftLevel && responder) {
+    std::string out;
+    Encoder(&out).U32(feature_level_);
+    responder->Send(Buffer(std::move(out)), 0);
   } else if (method == idl::kSnapshotChunk && responder) {
     handler_->OnSnapshotRequest(from, std::move(request), std::move(responder));
   } else if (responder) {

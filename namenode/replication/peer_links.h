@@ -1,6 +1,7 @@
 // PeerLinks: the connections to the other members. Each member keeps one connection to every other and sends
 // everything on it; what others send comes on the connections they made. A connection counts after a hello
-// in which both sides checked node id and storage id: a wiped or foreign member is never listened to.
+// in which both sides checked node id and storage id: a wiped or foreign member is never listened to. After it the other
+// is asked up to which feature level it understands commands; a member from before that question says it has no such method.
 // Confined to the network's executor.
 #pragma once
 
@@ -30,7 +31,9 @@ class PeerLinks final : private rpc::RequestHandler {
     virtual void OnRefused(const Status& why) = 0;
   };
 
-  PeerLinks(rpc::Network& network, MemberDirectory& directory, Handler* handler, Random random);
+  /// feature_level: what this member supports.
+  PeerLinks(rpc::Network& network, MemberDirectory& directory, Handler* handler, Random random,
+            uint32_t feature_level);
   ~PeerLinks() override;
 
   Status Listen(const rpc::Address& address);
@@ -42,6 +45,8 @@ class PeerLinks final : private rpc::RequestHandler {
   /// Over the established link; fails with kUnavailable when there is none.
   void CallSnapshot(NodeId member, Buffer request, int64_t timeout_ns, rpc::ReplyCallback done);
   bool established(NodeId member) const;
+  /// What the member supports; 0: there is no link, or it has not said yet.
+  uint32_t feature_level(NodeId member) const;
 
  private:
   struct Link {
@@ -50,6 +55,7 @@ class PeerLinks final : private rpc::RequestHandler {
     std::shared_ptr<rpc::RpcPeer> peer;  // null until the hello was answered
     bool checking = false;               // a further hello is under way, to see whether it lives
     int down_checks = 0;                 // in a row
+    uint32_t feature_level = 0;          // of the process at the other end of peer; 0: not known
   };
 
   void HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
@@ -58,6 +64,7 @@ class PeerLinks final : private rpc::RequestHandler {
   void OnConnected(NodeId member, rpc::RpcPeer& peer);
   void OnHelloReply(NodeId member, const std::shared_ptr<rpc::RpcPeer>& peer,
                     const Result<rpc::Reply>& reply);
+  void AskLevel(Link* link);
   void CheckLinks();
   void Drop(Link* link);
   void HandleHello(const Buffer& request, rpc::RpcPeer& peer, rpc::Responder& responder);
@@ -67,6 +74,7 @@ class PeerLinks final : private rpc::RequestHandler {
   MemberDirectory& directory_;
   Handler* const handler_;
   Random random_;
+  const uint32_t feature_level_;
   std::map<NodeId, Link> links_;
   std::unique_ptr<rpc::Listener> listener_;
   std::vector<std::shared_ptr<rpc::RpcPeer>> incoming_;

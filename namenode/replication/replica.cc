@@ -94,7 +94,8 @@ Status Replica::Impl::Start() {
   }
   raft::InitialState initial;
   DFS_RETURN_IF_ERROR(Recover(&initial));
-  links = std::make_unique<PeerLinks>(network, directory, this, Random(random.Next()));
+  links = std::make_unique<PeerLinks>(network, directory, this, Random(random.Next()),
+                                      options.feature_level);
   DFS_RETURN_IF_ERROR(links->Listen(options.listen));
   receiver = std::make_unique<SnapshotReceiver>(env, directory.receive_path());
   writer = log_writer_factory(*storage, executor);
@@ -258,6 +259,15 @@ std::vector<MemberStatus> Replica::members() const {
     out.push_back(std::move(s));
   }
   return out;
+}
+
+uint32_t Replica::group_feature_level() const {
+  if (!impl_->running()) return 0;
+  uint32_t level = impl_->options.feature_level;
+  for (const Member& member : impl_->options.members) {
+    if (member.id != id()) level = std::min(level, impl_->links->feature_level(member.id));
+  }
+  return level;
 }
 
 ReplicaMetrics Replica::metrics() const {

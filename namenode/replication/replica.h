@@ -36,6 +36,8 @@ struct ReplicaOptions {
   /// Timings and limits; id is filled in. raft.lease_ns = 0 is read_mode=readindex.
   raft::Options raft;
 
+  uint32_t feature_level = 1;  // up to which this member understands commands
+
   LogStorageOptions log;
   uint64_t keep_log_bytes = 64u << 20;     // of log below the flushed index
   uint64_t flush_after_bytes = 16u << 20;  // of log since the last flush
@@ -133,6 +135,8 @@ class Replica {
   LogIndex flushed_index() const;
   LogIndex first_log_index() const;
   LogIndex last_log_index() const;
+  /// Up to which every member of the group understands commands; 0: not all are connected and have said.
+  uint32_t group_feature_level() const;
   /// kNotLeader with the hint, for handlers.
   Status NotLeader() const;
   /// With the port really bound.

@@ -77,6 +77,7 @@ idl::ClusterStatusReply Service::ClusterStatus() const {
   reply.proposals = Signed(metrics.proposals);
   reply.default_replication = static_cast<int32_t>(options_.name_space.default_replication);
   reply.version = options_.version;
+  reply.feature_level = static_cast<int32_t>(counters.feature_level);
   return reply;
 }
 

@@ -17,6 +17,8 @@
 namespace dfs::nn {
 
 namespace {
+constexpr int64_t kLevelCheckNs = 200 * kMillisecond;
+
 BlockManagerOptions BlockManagerOptionsOf(const NamenodeOptions& o) {
   BlockManagerOptions out;
   out.stale_after_ns = o.blocks.stale_after_ns;
@@ -42,13 +44,17 @@ struct Namenode::Impl : public StateObserver,
       : options(std::move(o)),
         world(std::move(w)),
         executor(world.network->executor()),
-        random(world.seed) {}
+        random(world.seed) {
+    if (options.feature_level == 0) options.feature_level = kSupportedFeatureLevel;
+    options.replica.feature_level = options.feature_level;
+  }
 
   NamenodeOptions options;
   NamenodeWorld world;
   Executor& executor;
   Random random;
   bool started = false;
+  Executor::TimerId level_timer = 0;  // while leading, and a higher feature level is supported here
 
   // In the order in which they may refer to each other; destroyed the other way round.
   std::unique_ptr<MemberDirectory> directory;
@@ -71,6 +77,8 @@ struct Namenode::Impl : public StateObserver,
   void Stop();
   void ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done);
   void InitializeCluster();
+  void RaiseFeatureLevel();
+  void ProposeMeta(uint32_t feature_level);
 
   // BlockProposer
   void Propose(CommandBody body, UniqueFunction<void(Result<std::string>)> done) override {
@@ -91,6 +99,7 @@ struct Namenode::Impl : public StateObserver,
   void OnLeading(Term term) override {
     LogInfo("leading term {}", term);
     InitializeCluster();
+    RaiseFeatureLevel();
     blocks->OnLeading(term);
     sessions->OnLeading();
     reclaimer->OnLeading();
@@ -98,6 +107,7 @@ struct Namenode::Impl : public StateObserver,
   }
   void OnLeadershipLost(Term term) override {
     LogInfo("no longer leading (term {})", term);
+    if (level_timer != 0) executor.Cancel(std::exchange(level_timer, 0));
     service->OnLeadershipLost(term);
     reclaimer->OnLeadershipLost();
     sessions->OnLeadershipLost();
@@ -175,18 +185,41 @@ void Namenode::Impl::ProposeOwn(CommandBody body, UniqueFunction<void(Result<std
 
 void Namenode::Impl::InitializeCluster() {
   if (machine->reader().counters().initialized) return;
+  // A member of an older version may be down just now, and would have to stop.
+  ProposeMeta(std::max<uint32_t>(replica->group_feature_level(), 1));
+}
+
+/// The replicated feature level follows what every member of the group says it supports. It never falls: a member of an
+/// older version cannot come back once it has risen.
+void Namenode::Impl::RaiseFeatureLevel() {
+  level_timer = 0;
+  const Counters& counters = machine->reader().counters();
+  if (counters.feature_level >= options.feature_level) return;
+  const uint32_t level = replica->group_feature_level();
+  if (counters.initialized && level > counters.feature_level) {
+    LogInfo("all namenodes support feature level {}: raising it from {}", level,
+            counters.feature_level);
+    ProposeMeta(level);
+  }
+  level_timer = executor.RunAfter(kLevelCheckNs, [weak = weak_from_this()] {
+    if (auto impl = weak.lock()) impl->RaiseFeatureLevel();
+  });
+}
+
+void Namenode::Impl::ProposeMeta(uint32_t feature_level) {
   SetMetaCommand meta;
-  meta.feature_level = kSupportedFeatureLevel;
+  meta.feature_level = feature_level;
   meta.cluster_id = options.cluster_id;
   meta.root_uid = options.root_uid;
   meta.root_gid = options.root_gid;
   ProposeOwn(meta, [](Result<std::string> reply) {
-    if (!reply) LogWarning("initializing the cluster: {}", reply.error().ToString());
+    if (!reply) LogWarning("setting up the cluster: {}", reply.error().ToString());
   });
 }
 
 void Namenode::Impl::Stop() {
   started = false;
+  if (level_timer != 0) executor.Cancel(std::exchange(level_timer, 0));
   listener.reset();
   unix_listener.reset();
   if (service != nullptr) service->Stop();

@@ -57,6 +57,8 @@ struct NamenodeOptions {
   uint32_t root_gid = 0;
   /// A request that comes while this member leads but has not applied its first entry waits so long.
   int64_t leadership_wait_ns = 3 * kSecond;
+  /// What this member says it supports; 0: all that this version does. Less is for tests: as an older version would.
+  uint32_t feature_level = 0;
 };
 
 /// What the outside gives it. All must outlive the namenode.

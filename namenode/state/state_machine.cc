@@ -129,6 +129,10 @@ class StateMachine::Impl {
       DFS_ASSIGN_OR_RETURN(bool counted, store_->Get(CountersKey(), &value));
       if (!counted) return Status(Code::kCorrupt, "the state has no counters");
       DFS_ASSIGN_OR_RETURN(counters, DecodeCounters(value));
+      if (counters.feature_level > kSupportedFeatureLevel)
+        return Status(Code::kVersionMismatch, "the state is of feature level " +
+                                                  std::to_string(counters.feature_level) +
+                                                  ", which this version does not know");
     } else {
       DFS_RETURN_IF_ERROR(MakeRoot(counters));
     }

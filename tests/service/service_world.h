@@ -62,6 +62,8 @@ class ServiceWorld {
   void Restart(int n);
   Namenode& nn(int n) { return *hosts_[static_cast<size_t>(n)].namenode; }
   bool up(int n) const { return hosts_[static_cast<size_t>(n)].namenode != nullptr; }
+  /// With which it is started the next time.
+  NamenodeOptions& options(int n) { return hosts_[static_cast<size_t>(n)].options; }
   sim::SimNode& node(int n) { return *hosts_[static_cast<size_t>(n)].node; }
   /// Runs until some member leads; its number.
   int Leader();

@@ -94,7 +94,8 @@ json ClusterAsJson(const ClusterStatus& s) {
           {"log_fsyncs", s.log_fsyncs},
           {"proposals", s.proposals},
           {"default_replication", s.default_replication},
-          {"version", s.version}};
+          {"version", s.version},
+          {"feature_level", s.feature_level}};
 }
 
 void PrintJson(const json& value) {

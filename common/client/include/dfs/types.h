@@ -227,6 +227,7 @@ struct ClusterStatus {
   uint64_t proposals = 0;
   uint32_t default_replication = 0;
   std::string version;
+  uint32_t feature_level = 0;  // up to which all namenodes understand commands
 };
 
 /// What one namenode said, or why it said nothing.
