@@ -380,7 +380,7 @@ struct OpenWriteStreamRequest {
   9: i64 inode             // for messages only
   10: i64 cut_stamp        // from WritableBlock: if the replica's stamp is at most this, cut it to cut_length
   11: i64 cut_length       // first of all (docs/state.md, Truncation)
-  12: bool behind_another  // reserved: nobody sets or reads it
+  // 12 was never used; do not use it
 }
 struct OpenWriteStreamReply { 1: list<i64> members, 2: i64 stream }   // who is in the chain, this one first
 // A chain member failed: which one, so that the writer can exclude it.
@@ -394,7 +394,7 @@ struct OpenReadStreamRequest {
   7: bool whole_chunks     // send from chunk boundaries, with the writer's sums (copies, recovery)
   8: bool sums_only        // only the sums of the range
   9: bool pass_file        // with sums_only, on a Unix socket: the block file, open for reading, with the reply
-  10: i64 known_length     // reserved: nobody sets or reads it
+  // 10 was never used; do not use it
 }
 struct OpenReadStreamReply { 1: i64 length, 2: i64 replica_length, 3: i64 stamp }
 

@@ -203,6 +203,22 @@ Result<WriteTicket> Replica::OpenForWrite(const OpenForWriteRequest& request) {
 
 // ---- Writing ----------------------------------------------------------------------------------
 
+Result<Replica::Admission> Replica::Admit(const std::shared_ptr<Replica>& replica,
+                                          const WriteTicket& ticket) {
+  std::lock_guard<std::mutex> hold(replica->mutex_);
+  DFS_RETURN_IF_ERROR(replica->CheckTicket(ticket));
+  ++replica->admitted_;
+  Admission admission;
+  admission.replica_ = replica;
+  return admission;
+}
+
+Replica::Admission::~Admission() {
+  if (replica_ == nullptr) return;
+  std::lock_guard<std::mutex> hold(replica_->mutex_);
+  if (--replica_->admitted_ == 0) replica_->none_admitted_.notify_all();
+}
+
 Status Replica::Write(const WriteTicket& ticket, uint64_t offset, std::string_view data,
                       const uint64_t* sums, size_t sum_count) {
   if (Status sent = wire::VerifyRangeSums(offset, data, sums, sum_count); !sent) {

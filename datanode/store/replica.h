@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -18,6 +19,7 @@
 #include "common/base/status.h"
 #include "datanode/store/replica_state.h"
 #include "datanode/store/sidecar.h"
+#include "datanode/store/writes_under_way.h"
 
 namespace dfs::dn {
 
@@ -82,6 +84,24 @@ class Replica {
   ReplicaInfo info() const;
   /// A good copy may take its place from now on.
   void MarkCorrupt() { corrupt_ = true; }
+
+  /// As long as it lives no recovery fences the replica. Who passes a packet on before it is stored takes one first:
+  /// otherwise the members behind could show bytes that no member before them will ever have.
+  class Admission {
+   public:
+    Admission() = default;
+    Admission(Admission&&) = default;
+    Admission& operator=(Admission&&) = delete;
+    ~Admission();
+
+   private:
+    friend class Replica;
+    std::shared_ptr<Replica> replica_;
+  };
+  /// kStaleStamp when the ticket is void.
+  static Result<Admission> Admit(const std::shared_ptr<Replica>& replica,
+                                 const WriteTicket& ticket);
+  WritesUnderWay& writes_under_way() { return writes_under_way_; }
 
   // ---- Writing. kStaleStamp when the ticket is void; kProtocol when sent sums do not match, kCorrupt
   // when a merged old chunk does not; kNoSpace leaves the replica as it was; any other failure of the disk makes it rwr.
@@ -184,6 +204,8 @@ class Replica {
   std::mutex mutex_;  // serialises changes, across disk calls
   ReplicaInfo now_;   // published in info_
   uint64_t epoch_ = 0;
+  int admitted_ = 0;
+  std::condition_variable none_admitted_;
   bool gone_ = false;          // deleted or replaced
   bool header_dirty_ = false;  // stamp, state or fence are not in the durable header
   bool data_dirty_ = false;
@@ -199,6 +221,7 @@ class Replica {
   mutable std::weak_ptr<Files> files_;
   bool in_tmp_ = false;  // a copy, in the volume's tmp directory
 
+  WritesUnderWay writes_under_way_;
   std::atomic<bool> corrupt_{false};
   std::atomic<uint64_t> visible_{0};  // grows only
   mutable std::mutex info_mutex_;     // innermost

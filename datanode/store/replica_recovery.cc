@@ -15,7 +15,8 @@ constexpr uint64_t kScanChunks = kScanBytes / kChunkSize;
 }  // namespace
 
 Result<Replica::RecoveryView> Replica::InitRecovery(Stamp recovery_stamp) {
-  std::lock_guard<std::mutex> hold(mutex_);
+  std::unique_lock<std::mutex> hold(mutex_);
+  none_admitted_.wait(hold, [this] { return admitted_ == 0; });
   if (gone_) return Status(Code::kNotFound, "deleted here");
   RecoveryView view;
   view.stamp = now_.stamp;
@@ -179,6 +180,7 @@ Status Replica::FinishRecovery(const WriteTicket& ticket) {
   }
   epoch_++;
   visible_ = now_.length;
+  writes_under_way_.Clear();
   return Status::Ok();
 }
 

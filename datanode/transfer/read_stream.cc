@@ -53,6 +53,7 @@ void ReadStream::Open(const idl::OpenReadStreamRequest& request) {
   end_ = std::min(limit_, (offset + length + kChunkSize - 1) / kChunkSize * kChunkSize);
   if (length == 0) end_ = next_;
   sums_only_ = request.sums_only;
+  open_block_ = request.open_block;
   idl::OpenReadStreamReply reply;
   reply.length = static_cast<int64_t>(length);
   reply.replica_length = static_cast<int64_t>(limit_);
@@ -138,6 +139,10 @@ Status ReadStream::SendData() {
   const uint64_t size = std::min<uint64_t>(wire::kMaxPacketData, end_ - next_);
   DFS_ASSIGN_OR_RETURN(ChunkData chunk, replica_->Read(next_, size));
   if (chunk.data.size() < size) return Status(Code::kStaleStamp, "the replica was cut meanwhile");
+  // After the read: a write is noted before it changes a byte.
+  if (open_block_ && replica_->writes_under_way().Touches(next_, next_ + size)) {
+    return Status(Code::kUnavailable, "an overwrite is under way that not all members have");
+  }
   if (chunk.data.size() > size) {
     // An open replica has grown beyond what every member has: the last chunk is cut there.
     chunk.data = chunk.data.Slice(0, size);

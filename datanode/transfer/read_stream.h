@@ -44,6 +44,7 @@ class ReadStream : public Stream {
   uint64_t sent_ = 0;
   uint64_t seq_ = 0;
   bool sums_only_ = false;
+  bool open_block_ = false;
   bool done_ = false;
 };
 

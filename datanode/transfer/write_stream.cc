@@ -73,6 +73,7 @@ Status WriteStream::OpenReplica(const idl::OpenWriteStreamRequest& request) {
     open.cut_length = static_cast<uint64_t>(request.cut_length);
     DFS_ASSIGN_OR_RETURN(open_, context_.store.OpenForWrite(block, open));
   }
+  open_.replica->writes_under_way().Begin(open_.ticket.epoch, request.rest_of_chain.empty());
   return Status::Ok();
 }
 
@@ -216,8 +217,14 @@ void WriteStream::Handle(const wire::Packet& packet, const Buffer& payload) {
     LogWarning("block {}: {}", open_.replica->block().value, fits.ToString());
     return Pump();
   }
-  if (has_next_) Forward(packet, payload);
-  Store(packet);
+  if (!has_next_) {
+    Store(packet);
+  } else if (auto admission = Replica::Admit(open_.replica, open_.ticket); admission) {
+    Forward(packet, payload);
+    Store(packet);
+  } else {
+    chain_->OnLocalError(admission.status());
+  }
   Pump();
 }
 
@@ -239,6 +246,12 @@ void WriteStream::Forward(const wire::Packet& packet, const Buffer& payload) {
 void WriteStream::Store(const wire::Packet& packet) {
   if (chain_->failed()) return;
   const auto sums = packet.SumVector();
+  if (has_next_) {
+    const uint64_t end = packet.header.offset + packet.data.size();
+    open_.replica->writes_under_way().Add(open_.ticket.epoch, packet.header.seq,
+                                          packet.header.offset,
+                                          std::min(end, open_.replica->info().length));
+  }
   const Status stored = open_.replica->Write(open_.ticket, packet.header.offset, packet.data.view(),
                                              sums.data(), sums.size());
   if (!stored) {
@@ -310,7 +323,10 @@ void WriteStream::Pump() {
 }
 
 void WriteStream::SendAck(const ChainMember::Ack& ack) {
-  if (ack.code == Code::kOk) open_.replica->SetVisibleLength(ack.length);
+  if (ack.code == Code::kOk) {
+    open_.replica->SetVisibleLength(ack.length);
+    open_.replica->writes_under_way().Acked(open_.ticket.epoch, ack.seq);
+  }
   if (!io_) return;
   wire::PacketHeader header;
   header.kind = wire::PacketKind::kAck;

@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "tests/datanode/store_testing.h"
 
 namespace dfs::dn {
@@ -514,6 +517,33 @@ TEST_F(StoreTest, GarbageOfATruncationIsCutBeforeTheNewStamp) {
 }
 
 // ---- Recovery -----------------------------------------------------------------------------------
+
+// A packet that was passed on before the fence is stored before it.
+TEST_F(StoreTest, AFenceWaitsForWhatWasAdmitted) {
+  OpenStore();
+  for (uint64_t block = 1; block <= 50; block++) {
+    auto open = New(block, 10);
+    ASSERT_TRUE(WriteBytes(open, 0, "before").ok());
+    std::atomic<bool> began{false};
+    Result<Replica::RecoveryView> view = Status(Code::kInternal, "not asked");
+    std::thread recovery;
+    {
+      auto admission = Replica::Admit(open.replica, open.ticket);
+      ASSERT_TRUE(admission.ok());
+      recovery = std::thread([&] {
+        began = true;
+        view = open.replica->InitRecovery(Stamp(20));
+      });
+      while (!began) std::this_thread::yield();
+      for (int i = 0; i < 100; i++) std::this_thread::yield();
+      EXPECT_TRUE(WriteBytes(open, 6, " and after").ok());
+    }
+    recovery.join();
+    ASSERT_TRUE(view.ok());
+    EXPECT_EQ(view->length, 16u);
+    EXPECT_TRUE(Replica::Admit(open.replica, open.ticket).status().Is(Code::kStaleStamp));
+  }
+}
 
 TEST_F(StoreTest, RecoveryFencesTheWriterAndRepeats) {
   OpenStore();

@@ -260,6 +260,35 @@ TEST_F(TransferTest, ReadersOfAnOpenBlockSeeWhatEveryMemberHas) {
   EXPECT_EQ(Read(0, 5, 10, 0, 0, true).data, data) << "but shows what all have";
 }
 
+TEST_F(TransferTest, AnOverwriteThatNotAllMembersHaveIsNotShown) {
+  wire::ChainWriter& writer = NewWriter(0);
+  OpenChain(writer, {0, 1, 2}, 5, 0, 10);
+  std::string data = RandomBytes(random_, 20'000);
+  Add(writer, 0, data, 0);
+  Settle(writer);
+  GiveLease(0, 3'600 * kSecond);
+  GiveLease(1, 3'600 * kSecond);
+  nodes_[2]->node.Pause(60 * kSecond);
+  const std::string over = "seen nowhere yet";
+  Add(writer, 5'000, over, 0);
+  scheduler_.RunFor(500 * kMillisecond);
+  for (int node : {0, 1}) {
+    EXPECT_EQ(nodes_[node]->Content(5).substr(5'000, over.size()), over) << "it is stored";
+    EXPECT_TRUE(Read(node, 5, 10, 4'096, 4'096, true).status.Is(Code::kUnavailable)) << node;
+    EXPECT_EQ(Read(node, 5, 10, 8'192, 0, true).data, data.substr(8'192)) << "the rest is";
+  }
+  EXPECT_EQ(nodes_[0]->corrupt.size(), 0u);
+  // The silent member is left out. Until the next one has the bytes again nothing changes.
+  Settle(writer);
+  ASSERT_TRUE(writer.fault());
+  EXPECT_TRUE(Read(0, 5, 10, 4'096, 4'096, true).status.Is(Code::kUnavailable));
+  OpenChain(writer, {0, 1}, 5, 10, 11);
+  Settle(writer);
+  ASSERT_TRUE(writer.idle()) << (writer.fault() ? writer.fault()->why : "");
+  data.replace(5'000, over.size(), over);
+  for (int node : {0, 1}) EXPECT_EQ(Read(node, 5, 11, 0, 0, true).data, data) << node;
+}
+
 TEST_F(TransferTest, RotIsReportedAndNotSent) {
   WriteBlock(5, 10, 100'000, {0, 1, 2});
   ASSERT_TRUE(nodes_[1]->env.FlipBit("/v/blocks/05/blk_5", 50'000, 1).ok());

@@ -58,9 +58,11 @@ class CheckedRead : public std::enable_shared_from_this<CheckedRead> {
       const uint64_t epoch =
           self->loss_epoch_ == self->cluster_.loss_epoch() ? self->loss_epoch_ : UINT64_MAX;
       const std::string_view data = std::string_view(self->buffer_).substr(0, *got);
-      self->done_(Status::Ok(),
-                  self->file_.model.Check(self->offset_, data, *got < self->buffer_.size(),
-                                          self->since_, epoch));
+      FileModel& model = self->file_.model;
+      const std::string violation =
+          model.Check(self->offset_, data, *got < self->buffer_.size(), self->since_, epoch);
+      if (violation.empty()) model.Saw(self->offset_, data, epoch);
+      self->done_(Status::Ok(), violation);
     });
   }
 
@@ -221,7 +223,8 @@ class WriteFiber final : public Fiber {
   void Write(uint64_t offset, uint64_t size) {
     Doing(fmt::format("write {} [{}, +{}) as {}", file_->path, offset, size,
                       file_->model.last_write() + 1));
-    writer_->Write(offset, Buffer(file_->model.BeginWrite(offset, size)));
+    writer_->Write(offset,
+                   Buffer(file_->model.BeginWrite(offset, size, workload_.cluster().loss_epoch())));
     writer_->WhenBelow(128u << 10,
                        [this, self = shared_from_this(), w = writer_](const Status& status) {
                          if (w != writer_) return;

@@ -33,7 +33,7 @@ std::string FileModel::UnitBytes(uint64_t unit, const Version& version) const {
   return bytes;
 }
 
-std::string FileModel::BeginWrite(uint64_t offset, uint64_t size) {
+std::string FileModel::BeginWrite(uint64_t offset, uint64_t size, uint64_t loss_epoch) {
   DFS_CHECK(offset % kUnit == 0 && size % kUnit == 0 && size > 0);
   DFS_CHECK(offset <= live_units_ * kUnit);
   const uint32_t write = next_write_++;
@@ -45,7 +45,7 @@ std::string FileModel::BeginWrite(uint64_t offset, uint64_t size) {
       units_.emplace_back();
       units_.back().versions.push_back({0});
     }
-    units_[unit].versions.push_back({write});
+    units_[unit].versions.push_back({write, UINT64_MAX, false, loss_epoch});
     bytes += UnitBytes(unit, {write});
   }
   live_units_ = std::max(live_units_, (offset + size) / kUnit);
@@ -63,7 +63,7 @@ uint32_t FileModel::BeginTruncate(uint64_t size) {
   }
   for (uint64_t i = std::min(units, live_units_); i < units_.size(); ++i) {
     units_[i].versions.push_back({number, UINT64_MAX, /*absent=*/true});
-    units_[i].flushed_write = 0;
+    units_[i].flushed_write = units_[i].seen_write = 0;
   }
   synced_units_ = std::min(synced_units_, units);
   flushed_units_ = std::min(flushed_units_, units);
@@ -98,7 +98,7 @@ std::string FileModel::OpenedAt(uint64_t size, uint64_t loss_epoch) {
   for (uint64_t i = live_units_; i < units_.size(); ++i) {
     for (Version& v : units_[i].versions) v.gone_at = std::min(v.gone_at, clock_);
     units_[i].versions.push_back({0});
-    units_[i].flushed_write = 0;
+    units_[i].flushed_write = units_[i].seen_write = 0;
   }
   return "";
 }
@@ -189,11 +189,14 @@ std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end
     const Unit& model = units_[unit];
     const bool flushed_holds =
         model.flushed_write > 0 && model.flushed_epoch == loss_epoch && model.flushed_at <= since;
+    const bool seen_holds =
+        model.seen_write > 0 && model.seen_epoch == loss_epoch && model.seen_at <= since;
     std::string allowed;
     bool fits = false;
     for (const Version& v : model.versions) {
       if (v.gone_at <= since) continue;
       if (flushed_holds && v.write < model.flushed_write) continue;
+      if (seen_holds && v.write < model.seen_write) continue;
       const std::string expected = UnitBytes(unit, v);
       if (std::string_view(expected).substr(0, got.size()) == got) {
         fits = true;
@@ -209,6 +212,24 @@ std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end
         at, words[0] >> 32, words[0] & 0xffffffff, words[1], allowed);
   }
   return "";
+}
+
+void FileModel::Saw(uint64_t offset, std::string_view data, uint64_t loss_epoch) {
+  ++clock_;
+  for (uint64_t at = offset; at + kUnit <= offset + data.size(); at += kUnit) {
+    uint64_t words[2];
+    std::memcpy(words, data.data() + (at - offset), sizeof(words));
+    Unit& unit = units_[at / kUnit];
+    const auto seen =
+        std::find_if(unit.versions.begin(), unit.versions.end(), [&](const Version& v) {
+          return !Absent(v) && v.write == words[1] && v.epoch == loss_epoch;
+        });
+    if (seen == unit.versions.end() || seen->gone_at <= clock_) continue;
+    if (unit.seen_epoch == loss_epoch && unit.seen_write >= seen->write) continue;
+    unit.seen_write = seen->write;
+    unit.seen_epoch = loss_epoch;
+    unit.seen_at = clock_;
+  }
 }
 
 }  // namespace dfs::sim

@@ -2,7 +2,8 @@
 // made it; the model keeps for each unit which writes it may show:
 //  * after a sync was acknowledged, what was last written before it, or something later;
 //  * after a flush was acknowledged, the same, as long as no datanode has lost its memory since;
-//  * otherwise anything written since.
+//  * otherwise anything written since;
+//  * and nothing older than what a reader has seen, as long as no datanode has lost its memory since that was written.
 // One writer at a time; any number of readers.
 #pragma once
 
@@ -26,7 +27,7 @@ class FileModel {
 
   /// A write of whole units begins: from now on it may be seen. Returns its bytes. Appends and overwrites;
   /// a gap up to offset may not be left.
-  std::string BeginWrite(uint64_t offset, uint64_t size);
+  std::string BeginWrite(uint64_t offset, uint64_t size, uint64_t loss_epoch = 0);
   /// A truncation begins: from now on what lies beyond size may be gone, and what the file grows by is zeros. Returns its
   /// number, which is in the order of the writes.
   uint32_t BeginTruncate(uint64_t size);
@@ -57,18 +58,24 @@ class FileModel {
   /// at_end: the read met the end of the file behind them.
   std::string Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,
                     uint64_t loss_epoch) const;
+  /// A read has seen these bytes, which Check allowed: no read that begins later may see older ones.
+  void Saw(uint64_t offset, std::string_view data, uint64_t loss_epoch);
 
  private:
   struct Version {
     uint32_t write;
     uint64_t gone_at = UINT64_MAX;  // from then on it may not be seen
     bool absent = false;            // cut off by a truncation, or added by one: not there, or zeros
+    uint64_t epoch = 0;             // of the loss of memory, when it was written
   };
   struct Unit {
     std::vector<Version> versions;  // oldest first; write 0: not there, or zeros
     uint32_t flushed_write = 0;     // at least this one, while nothing was lost
     uint64_t flushed_epoch = 0;
     uint64_t flushed_at = 0;
+    uint32_t seen_write = 0;  // by a reader: the same
+    uint64_t seen_epoch = 0;
+    uint64_t seen_at = 0;
   };
 
   static bool Absent(const Version& v) { return v.write == 0 || v.absent; }

@@ -153,6 +153,24 @@ TEST(FileModel, FlushedHoldsUntilMemoryIsLost) {
   EXPECT_NE(file.Check(0, two.substr(0, 64), true, file.Now(), 4), "");
 }
 
+TEST(FileModel, ReadsDoNotGoBackUntilMemoryIsLost) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 128, 3);
+  file.SyncDone(0, file.last_write());
+  const std::string two = file.BeginWrite(64, 64, 3);
+  const std::string mixed = one.substr(0, 64) + two;
+  const uint64_t before = file.Now();
+  EXPECT_EQ(file.Check(0, mixed, true, before, 3), "");
+  file.Saw(0, mixed, 3);
+  EXPECT_EQ(file.Check(0, one, true, before, 3), "") << "a read that began before";
+  EXPECT_NE(file.Check(0, one, true, file.Now(), 3), "");
+  EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 3), "");
+  EXPECT_EQ(file.Check(0, one, true, file.Now(), 4), "") << "a datanode lost its memory";
+  const std::string three = file.BeginWrite(0, 64, 3);
+  file.Saw(0, three, 4);
+  EXPECT_EQ(file.Check(0, mixed, true, file.Now(), 4), "") << "lost before it was seen";
+}
+
 TEST(FileModel, ASyncCoversOnlyWhatCameBefore) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 64);
