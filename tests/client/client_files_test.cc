@@ -190,15 +190,44 @@ TEST(ClientFiles, ASilentReplicaIsLeftAfterItsPatience) {
   EXPECT_LT(c.scheduler.now_ns() - again, kSecond) << "it comes last for a while";
 }
 
-TEST(ClientFiles, NoReplicaIsAnErrorNotSilence) {
-  FakeCluster c(53);
-  auto core = c.MakeClient(5 * kSecond);
+TEST(ClientFiles, NoReplicaIsAnErrorWhenTheTimeOfAnOperationIsOver) {
+  for (const int64_t seconds : {5, 40}) {
+    SCOPED_TRACE(seconds);
+    FakeCluster c(53);
+    auto core = c.MakeClient(seconds * kSecond);
+    auto file = Create(c, core, "f");
+    ASSERT_TRUE(file.ok());
+    Write(c, *file, 0, Pattern(100'000, 6));
+    ASSERT_TRUE(Close(c, *file).ok());
+    for (uint64_t d = 1; d <= 3; ++d) c.DatanodeDown(d);
+    auto reader = OpenReader(c, core, "f");
+    ASSERT_TRUE(reader.ok());
+    const auto took = [&](const std::function<std::string()>& read) {
+      const int64_t start = c.scheduler.now_ns();
+      const std::string said = read();
+      const int64_t ns = c.scheduler.now_ns() - start;
+      EXPECT_GE(ns, (seconds - 1) * kSecond);
+      EXPECT_LE(ns, (seconds + 1) * kSecond);
+      EXPECT_NE(said.find("timed_out"), std::string::npos) << said;
+      EXPECT_NE(said.find("/f: no replica could be read for"), std::string::npos) << said;
+      EXPECT_NE(said.find("replica at dn"), std::string::npos) << "which, and why: " << said;
+    };
+    took([&] { return ReadAt(c, *reader, 0, 10); });
+    took([&] { return ReadAll(c, core, "f"); });
+  }
+}
+
+TEST(ClientFiles, AReadGoesOnWhenAReplicaIsBackInTime) {
+  FakeCluster c(60);
+  auto core = c.MakeClient(60 * kSecond);
+  const std::string data = Pattern(100'000, 6);
   auto file = Create(c, core, "f");
   ASSERT_TRUE(file.ok());
-  Write(c, *file, 0, Pattern(100'000, 6));
+  Write(c, *file, 0, data);
   ASSERT_TRUE(Close(c, *file).ok());
-  for (uint64_t d = 1; d <= 3; ++d) c.DatanodeDown(d);
-  EXPECT_TRUE(ReadAll(c, core, "f").substr(0, 6) == "error:");
+  for (uint64_t d = 1; d <= 3; ++d) c.silent.insert(d);
+  c.scheduler.After(45 * kSecond, [&] { c.silent.clear(); });
+  EXPECT_TRUE(ReadAll(c, core, "f") == data);
 }
 
 TEST(ClientFiles, ReadsAtOffsetsSeeHolesAsZeros) {

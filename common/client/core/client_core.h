@@ -33,13 +33,12 @@ struct CoreOptions {
   uint32_t uid = 0;
   uint32_t gid = 0;
   std::vector<uint32_t> groups;
+  /// Of each operation. A read that no replica can answer is tried again for so long (a datanode may be starting).
   int64_t timeout_ns = 60 * kSecond;
   size_t read_ahead_bytes = 8u << 20;
   size_t write_buffer_bytes = 8u << 20;
   /// Silence of a datanode after which a read goes on at another replica.
   int64_t read_patience_ns = 3 * kSecond;
-  /// A read that no replica can answer is tried again for this long (a datanode may be starting).
-  int64_t read_retry_ns = 20 * kSecond;
   /// Block locations may be used for this long (protocols: a reader without a session).
   int64_t location_age_ns = 3 * kSecond;
   wire::ChainWriterLimits chain;

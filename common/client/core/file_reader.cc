@@ -22,7 +22,6 @@ struct FileReader::ReadOp {
   GuardPtr guard;
   Done<size_t> done;
   int64_t deadline_ns = 0;
-  int64_t retry_until_ns = 0;
   int corrupt_rounds = 0;
   size_t clipped = 0;  // size, or what the file has
   bool force = false;  // the locations were no good
@@ -31,9 +30,11 @@ struct FileReader::ReadOp {
   std::vector<std::shared_ptr<BlockReader>> readers;
 };
 
-FileReader::FileReader(std::shared_ptr<ClientCore> core, uint64_t inode, uint64_t block_size)
+FileReader::FileReader(std::shared_ptr<ClientCore> core, uint64_t inode, uint64_t block_size,
+                       std::string name)
     : core_(std::move(core)),
       inode_(inode),
+      name_(std::move(name)),
       block_size_(std::max<uint64_t>(block_size, 1)),
       attr_(std::make_unique<idl::Attr>()) {}
 
@@ -42,14 +43,15 @@ FileReader::~FileReader() = default;
 void FileReader::Open(std::shared_ptr<ClientCore> core, std::string path,
                       Done<std::shared_ptr<FileReader>> done) {
   idl::OpenFileRequest request;
-  request.ref.path = std::move(path);
+  request.ref.path = path;
   core->FillCaller(&request.caller);
   request.client_host_id = core->options().host_id;
   const int64_t asked = core->Now();
   ClientCore& c = *core;
   dfs::client::Read<idl::kOpenFile>(
       c, request, c.Deadline(),
-      [core = std::move(core), asked, done = std::move(done)](Result<idl::OpenFileReply> reply) {
+      [core = std::move(core), path = std::move(path), asked,
+       done = std::move(done)](Result<idl::OpenFileReply> reply) {
         if (!reply) {
           done(reply.error());
           return;
@@ -60,7 +62,7 @@ void FileReader::Open(std::shared_ptr<ClientCore> core, std::string path,
         }
         std::shared_ptr<FileReader> reader(
             new FileReader(core, static_cast<uint64_t>(reply->attr.inode),
-                           static_cast<uint64_t>(reply->attr.block_size)));
+                           static_cast<uint64_t>(reply->attr.block_size), "/" + path));
         reader->TakeLocations(reply->attr, reply->has_inline_data, reply->inline_data,
                               reply->blocks, 0, kLocateAhead * reader->block_size_, asked);
         done(std::move(reader));
@@ -68,8 +70,10 @@ void FileReader::Open(std::shared_ptr<ClientCore> core, std::string path,
 }
 
 std::shared_ptr<FileReader> FileReader::ForInode(std::shared_ptr<ClientCore> core, uint64_t inode,
-                                                 uint64_t block_size) {
-  return std::shared_ptr<FileReader>(new FileReader(std::move(core), inode, block_size));
+                                                 uint64_t block_size, std::string name) {
+  if (name.empty()) name = "inode " + std::to_string(inode);
+  return std::shared_ptr<FileReader>(
+      new FileReader(std::move(core), inode, block_size, std::move(name)));
 }
 
 void FileReader::TakeLocations(const idl::Attr& attr, bool has_inline,
@@ -164,7 +168,6 @@ void FileReader::ReadAt(uint64_t offset, char* out, size_t size, GuardPtr guard,
   op->guard = std::move(guard);
   op->done = std::move(done);
   op->deadline_ns = core_->Deadline();
-  op->retry_until_ns = std::min(op->deadline_ns, core_->Now() + core_->options().read_retry_ns);
   ops_.push_back(op);
   RunOp(op);
 }
@@ -177,7 +180,7 @@ void FileReader::RunOp(const OpPtr& op) {
            auto located = weak_op.lock();
            if (!self || !located) return;
            if (!status.ok()) {
-             self->FinishOp(located, status);
+             self->FinishOp(located, self->Named(status));
            } else if (located->guard->cancelled || located->offset >= self->size_) {
              self->FinishOp(located, size_t{0});
            } else {
@@ -237,8 +240,9 @@ void FileReader::OnPieceDone(const OpPtr& op, const Status& status) {
   }
   Invalidate();
   const bool hopeless = op->error.Is(Code::kCorrupt) && ++op->corrupt_rounds >= kCorruptRounds;
-  if (hopeless || core_->closed() || core_->Now() + kRetryNs >= op->retry_until_ns) {
-    FinishOp(op, op->error);
+  const bool late = core_->Now() + kRetryNs >= op->deadline_ns;
+  if (hopeless || core_->closed() || late) {
+    FinishOp(op, hopeless || !late ? Named(op->error) : GivenUp(op->error));
     return;
   }
   // The block may have moved, been rewritten under a new stamp, or be between two writers.
@@ -249,6 +253,16 @@ void FileReader::OnPieceDone(const OpPtr& op, const Status& status) {
                                auto again = weak_op.lock();
                                if (self && again) self->RunOp(again);
                              });
+}
+
+Status FileReader::Named(const Status& why) const {
+  return why.WithContext(name_);
+}
+
+Status FileReader::GivenUp(const Status& why) const {
+  return Named(Status(Code::kTimedOut, "no replica could be read for " +
+                                           std::to_string(core_->options().timeout_ns / kSecond) +
+                                           " s, the last answer was: " + why.message()));
 }
 
 void FileReader::FinishOp(const OpPtr& op, Result<size_t> result) {
@@ -400,7 +414,7 @@ void FileStream::Fetch() {
                     if (!self) return;
                     self->locating_ = false;
                     if (!status.ok()) {
-                      self->error_ = status;
+                      self->error_ = self->reader_->Named(status);
                       self->Serve();
                       return;
                     }
@@ -471,10 +485,11 @@ void FileStream::OnBlockDone(const Status& status) {
     Serve();
     return;
   }
-  if (failing_until_ns_ == 0) failing_until_ns_ = core_->Now() + core_->options().read_retry_ns;
+  if (failing_until_ns_ == 0) failing_until_ns_ = core_->Deadline();
   const bool hopeless = status.Is(Code::kCorrupt) && ++corrupt_rounds_ >= kCorruptRounds;
-  if (hopeless || core_->closed() || core_->Now() + kRetryNs >= failing_until_ns_) {
-    error_ = status;
+  const bool late = core_->Now() + kRetryNs >= failing_until_ns_;
+  if (hopeless || core_->closed() || late) {
+    error_ = hopeless || !late ? reader_->Named(status) : reader_->GivenUp(status);
     failing_until_ns_ = 0;
     corrupt_rounds_ = 0;
     Serve();

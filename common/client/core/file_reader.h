@@ -22,9 +22,9 @@ class FileReader : public std::enable_shared_from_this<FileReader> {
  public:
   static void Open(std::shared_ptr<ClientCore> core, std::string path,
                    Done<std::shared_ptr<FileReader>> done);
-  /// Of a file whose inode is known; nothing is cached yet.
+  /// Of a file whose inode is known; nothing is cached yet. name: for messages.
   static std::shared_ptr<FileReader> ForInode(std::shared_ptr<ClientCore> core, uint64_t inode,
-                                              uint64_t block_size);
+                                              uint64_t block_size, std::string name = "");
   ~FileReader();
 
   /// Set cancelled before the memory goes away.
@@ -32,7 +32,8 @@ class FileReader : public std::enable_shared_from_this<FileReader> {
     bool cancelled = false;
   };
   using GuardPtr = std::shared_ptr<Guard>;
-  /// Fills out[0, size) from offset unless the file ends; how many bytes.
+  /// Fills out[0, size) from offset unless the file ends; how many bytes. kTimedOut when no replica could be read for
+  /// as long as an operation may take.
   void ReadAt(uint64_t offset, char* out, size_t size, GuardPtr guard, Done<size_t> done);
   /// How the file can be read from an offset on: by whoever asks, from block, at file offset minus slot_start;
   /// or, without block, with ReadAt or a FileStream.
@@ -53,7 +54,11 @@ class FileReader : public std::enable_shared_from_this<FileReader> {
   friend class FileStream;
   struct ReadOp;
 
-  FileReader(std::shared_ptr<ClientCore> core, uint64_t inode, uint64_t block_size);
+  FileReader(std::shared_ptr<ClientCore> core, uint64_t inode, uint64_t block_size,
+             std::string name);
+  Status Named(const Status& why) const;
+  /// The time for trying is over.
+  Status GivenUp(const Status& why) const;
   /// Fresh locations of the range (as far as the file goes).
   void Locate(uint64_t offset, uint64_t length, bool force, int64_t deadline_ns, StatusDone done);
   void TakeLocations(const idl::Attr& attr, bool has_inline, const std::string& inline_data,
@@ -72,6 +77,7 @@ class FileReader : public std::enable_shared_from_this<FileReader> {
 
   const std::shared_ptr<ClientCore> core_;
   const uint64_t inode_;
+  const std::string name_;
   uint64_t block_size_;
   std::unique_ptr<idl::Attr> attr_;
   uint64_t size_ = 0;

@@ -415,7 +415,7 @@ void FileWriter::ReadAt(uint64_t offset, char* out, size_t size, FileReader::Gua
 
 void FileWriter::ReadThrough(uint64_t offset, char* out, size_t size, FileReader::GuardPtr guard,
                              Done<size_t> done) {
-  if (reader_ == nullptr) reader_ = FileReader::ForInode(core_, inode_, block_size_);
+  if (reader_ == nullptr) reader_ = FileReader::ForInode(core_, inode_, block_size_, path_);
   // What the reader knows of places and sizes is out of date when this writer changed any of it.
   uint64_t layout = layout_version_;
   for (const auto& [index, slot] : slots_) {
