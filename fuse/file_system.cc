@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/client/core/calls.h"
@@ -17,6 +18,8 @@ constexpr uint32_t kMaskGid = 4;
 constexpr uint32_t kMaskSize = 8;
 constexpr uint32_t kMaskMtime = 32;
 constexpr uint32_t kMaskMtimeNow = 128;
+constexpr int64_t kFirstPollNs = 5 * kMillisecond;
+constexpr int64_t kLongestPollNs = 250 * kMillisecond;
 constexpr int32_t kEntriesAtOnce = 1000;
 
 void Put(const Caller& who, idl::Caller* out) {
@@ -174,7 +177,32 @@ void FileSystem::SendSetAttr(const Caller& who, uint64_t inode, const AttrChange
   request.size = static_cast<int64_t>(change.size);
   request.atime_ns = change.atime_ns;
   request.mtime_ns = change.mtime_ns;
-  AttrChangeFor<idl::kSetAttr>(*core_, who, std::move(request), WithOverlay(std::move(done)));
+  SendWhenFree(who, request, kFirstPollNs, core_->Deadline(), WithOverlay(std::move(done)));
+}
+
+void FileSystem::SendWhenFree(const Caller& who, const idl::SetAttrRequest& request,
+                              int64_t poll_ns, int64_t deadline_ns, AttrDone done) {
+  AttrChangeFor<idl::kSetAttr>(
+      *core_, who, request,
+      [this, alive = alive_, who, request, poll_ns, deadline_ns,
+       done = std::move(done)](Result<idl::Attr> attr) mutable {
+        // Another mount has the end of the file open: it gives it back after its last close, or soon after its last
+        // write.
+        const bool busy = !attr && attr.error().Is(Code::kBusy);
+        if (!busy || !*alive || core_->Now() + poll_ns >= deadline_ns) {
+          done(std::move(attr));
+          return;
+        }
+        core_->executor().RunAfter(poll_ns, [this, alive, who, request, poll_ns, deadline_ns,
+                                             done = std::move(done)]() mutable {
+          if (*alive) {
+            SendWhenFree(who, request, std::min(2 * poll_ns, kLongestPollNs), deadline_ns,
+                         std::move(done));
+          } else {
+            done(Status(Code::kClosed, "unmounted"));
+          }
+        });
+      });
 }
 
 void FileSystem::ReadLink(const Caller& who, uint64_t inode, client::Done<std::string> done) {

@@ -127,6 +127,8 @@ class FileSystem {
   idl::Attr Seen(idl::Attr attr) const;
   AttrDone WithOverlay(AttrDone done);
   void SendSetAttr(const Caller& who, uint64_t inode, const AttrChange& change, AttrDone done);
+  void SendWhenFree(const Caller& who, const idl::SetAttrRequest& request, int64_t poll_ns,
+                    int64_t deadline_ns, AttrDone done);
   /// The error that the descriptor was not told yet.
   static Status Untold(Descriptor* descriptor, Status status);
 

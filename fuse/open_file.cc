@@ -84,10 +84,7 @@ void OpenFile::WithWriter(WriterDone done) {
       done(Status());
       return;
     }
-    // The next write begins anew; the descriptors were told.
     NoteError(writer_->error());
-    writer_->Abandon();
-    writer_.reset();
   }
   waiting_.push_back(std::move(done));
   if (opening_ || closing_) return;
@@ -108,30 +105,44 @@ void OpenFile::OnWriterOpened(Result<client::FileWriter::Ptr> writer) {
   auto keep = shared_from_this();
   opening_ = false;
   Status status = writer.status();
-  if (status.ok()) writer_ = std::move(*writer);
+  if (status.ok()) {
+    writer_ = std::move(*writer);
+    error_noted_ = false;
+  }
   std::vector<WriterDone> waiting = std::move(waiting_);
   waiting_.clear();
   for (WriterDone& done : waiting) done(status);
 }
 
 client::StatusDone OpenFile::Noting(client::StatusDone done) {
-  return [self = shared_from_this(), done = std::move(done)](Status status) mutable {
-    if (!status.ok()) self->NoteError(status);
+  return [self = shared_from_this(), weak = std::weak_ptr(writer_),
+          done = std::move(done)](Status status) mutable {
+    // A writer's failure is one error, however many calls it answers.
+    const auto writer = weak.lock();
+    if (!status.ok() && writer != nullptr && self->writer_ == writer) self->NoteError(status);
     done(std::move(status));
   };
 }
 
 void OpenFile::NoteError(const Status& why) {
+  if (std::exchange(error_noted_, true)) return;
   ++errors_;
   last_error_ = why;
+  if (closing_) return;
+  // What was not flushed is lost, and the descriptors are told once. The next write begins anew.
+  writer_->Abandon();
+  flushed_ = writes_;
+  reader_->Invalidate();
+  // This may run within it.
+  core_->executor().Post([writer = std::move(writer_)] {});
+  writer_ = nullptr;
 }
 
 void OpenFile::Write(uint64_t offset, bool append, Buffer data, client::StatusDone done) {
-  auto noting = Noting(std::move(done));
   WithWriter([self = shared_from_this(), offset, append, data = std::move(data),
-              done = std::move(noting)](Status status) mutable {
+              done = std::move(done)](Status status) mutable {
     if (!status.ok()) {
-      done(std::move(status));
+      done(std::move(status));  // the caller is told, and nothing of others was lost
       return;
     }
     OpenFile& file = *self;
@@ -141,7 +152,7 @@ void OpenFile::Write(uint64_t offset, bool append, Buffer data, client::StatusDo
     file.writer_->SetWriteTime(file.write_time_ns_);
     file.writer_->Write(append ? file.writer_->size() : offset, std::move(data));
     file.ArmTimer();
-    file.writer_->WhenBelow(kMaxUnacked, std::move(done));
+    file.writer_->WhenBelow(kMaxUnacked, file.Noting(std::move(done)));
   });
 }
 
@@ -198,12 +209,13 @@ void OpenFile::Truncate(uint64_t size, client::StatusDone done) {
         self->last_write_boot_ns_ = self->core_->Now();
         self->writer_->SetWriteTime(self->write_time_ns_);
         self->ArmTimer();
-        self->writer_->Truncate(size, std::move(done));
+        self->writer_->Truncate(size, self->Noting(std::move(done)));
       });
 }
 
 void OpenFile::Overlay(idl::Attr* attr) const {
-  if (writer_ == nullptr) return;
+  // A writer that is being closed has told the namenode everything, and another mount may have gone on since.
+  if (writer_ == nullptr || (closing_ && flushed_ == writes_)) return;
   attr->size = static_cast<int64_t>(writer_->size());
   if (flushed_ != writes_) {
     attr->mtime_ns = std::max(attr->mtime_ns, write_time_ns_);

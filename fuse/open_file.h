@@ -58,10 +58,12 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   /// Calls back when writer_ is there.
   void WithWriter(WriterDone done);
   void OnWriterOpened(Result<client::FileWriter::Ptr> writer);
+  /// Remembers it for the descriptors, and lets go of the writer.
   void NoteError(const Status& why);
   void ArmTimer();
   void OnTimer();
   void CloseWriter(client::StatusDone done);
+  /// done, with an error of writer_ noted first.
   client::StatusDone Noting(client::StatusDone done);
 
   const std::shared_ptr<client::ClientCore> core_;
@@ -81,6 +83,7 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   int64_t last_write_boot_ns_ = 0;
   Executor::TimerId timer_ = 0;
   uint64_t errors_ = 0;
+  bool error_noted_ = false;  // of writer_
   Status last_error_;
 };
 

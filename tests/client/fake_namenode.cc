@@ -377,8 +377,9 @@ Result<Buffer> FakeCluster::SetAttr(const Buffer& payload) {
   const auto apply = [&](const idl::SetAttrRequest& r) -> Result<idl::AttrReply> {
     FakeFile& file = files[static_cast<uint64_t>(r.ref.inode)];
     const uint64_t bs = static_cast<uint64_t>(file.attr.block_size);
-    const uint64_t size = static_cast<uint64_t>(r.size);
-    for (auto it = file.slots.begin(); it != file.slots.end();) {
+    const bool cut = (r.mask & 8) != 0;
+    const uint64_t size = cut ? static_cast<uint64_t>(r.size) : UINT64_MAX;
+    for (auto it = file.slots.begin(); cut && it != file.slots.end();) {
       const uint64_t start = it->first * bs;
       if (it->second.open) return Status(Code::kBusy, "a block is open");
       if (start >= size) {
@@ -389,8 +390,8 @@ Result<Buffer> FakeCluster::SetAttr(const Buffer& payload) {
       ++it;
     }
     if (file.has_inline && file.inline_data.size() > size) file.inline_data.resize(size);
-    file.attr.size = r.size;
-    Touch(file);
+    if (cut) file.attr.size = r.size;
+    if (cut || (r.mask & 32) != 0) Touch(file, cut ? 0 : r.mtime_ns);
     idl::AttrReply reply;
     reply.attr = file.attr;
     return reply;
