@@ -2,6 +2,8 @@
 """The mount: what programs do to a file system, two mounts of one cluster, and faults seen through it."""
 
 import contextlib
+import ctypes
+import errno
 import mmap
 import os
 import random
@@ -30,7 +32,7 @@ def is_mounted(path):
 
 
 @contextlib.contextmanager
-def mounted(c, name="mnt", *options):
+def mounted(c, name="mnt", *options, may_be_killed=False):
     """Mounts the cluster in a directory of the test's; whatever happens, nothing stays mounted."""
     path = os.path.join(c.home, name)
     os.makedirs(path, exist_ok=True)
@@ -42,6 +44,8 @@ def mounted(c, name="mnt", *options):
         # The first answer comes when the kernel and the daemon have agreed.
         os.listdir(path)
         yield path, process
+        if may_be_killed and process.poll() is not None:
+            return
         if is_mounted(path):
             subprocess.run(["umount", path], check=True, timeout=60 * PATIENCE)
         require(process.wait(90 * PATIENCE) == 0, f"exit code {process.returncode}")
@@ -61,27 +65,160 @@ def sh(command, cwd):
     return done.stdout.decode()
 
 
-def test_programs():
-    """Unmodified programs: cp, diff, tar, git, sqlite, rsync-like renames."""
+def test_copies():
+    """Unmodified programs that copy trees: cp, tar, rsync."""
     with Cluster(namenodes=1, datanodes=3) as c, mounted(c) as (root, _):
         source = "/usr/include/linux/netfilter"
         sh(f"cp -a {source} copy && diff -r {source} copy", root)
         sh(f"tar cf t.tar -C {source} . && mkdir out && tar xf t.tar -C out && diff -r {source} out", root)
         sh(f"test \"$(cd copy && stat -c '%n %Y %a' *.h)\" = \"$(cd {source} && stat -c '%n %Y %a' *.h)\"", root)
-        git = "git -c user.name=a -c user.email=a@b -c safe.directory='*'"
-        sh(f"mkdir g && cd g && {git} init -q . && cp -r ../copy . && {git} add -A && {git} commit -qm one && "
-           f"{git} fsck --strict && echo x >> copy/$(ls -p copy | grep -v / | tail -1) && test \"$({git} status --short | cut -c2)\" = M", root)
-        sh(f"{git} clone -q g h && {git} -C h fsck --strict", root)
-        database = sqlite3.connect(os.path.join(root, "t.db"))
-        database.execute("create table t(a integer, b text)")
-        for i in range(30):
-            database.execute("insert into t values(?, ?)", (i, "v" * i))
-            database.commit()
-        require(database.execute("pragma integrity_check").fetchone()[0] == "ok", "integrity_check")
-        database.close()
+        sh(f"rsync -a {source}/ synced && diff -r {source} synced && "
+           f"test -z \"$(rsync -a --checksum --itemize-changes --delete {source}/ synced)\" && "
+           f"test -z \"$(rsync -a --itemize-changes {source}/ synced)\"", root)
         # The command line sees the same.
         require(c.run("ls", "/copy").text.splitlines() == sorted(os.listdir(f"{root}/copy")), "ls differs")
-        sh("rm -r copy out g h t.tar t.db && test -z \"$(ls -A .)\"", root)
+        sh("rm -r copy out synced t.tar && test -z \"$(ls -A .)\"", root)
+
+
+MAKEFILE = """CFLAGS = -O1
+program: main.o part.o
+\tgcc -o $@ $^
+%.o: %.c part.h
+\tgcc $(CFLAGS) -c $<
+"""
+
+
+def test_development():
+    """git, make, an editor's way of saving."""
+    with Cluster(namenodes=1, datanodes=3) as c, mounted(c) as (root, _):
+        git = "git -c user.name=a -c user.email=a@b -c safe.directory='*'"
+        sh(f"mkdir g && cd g && {git} init -q . && cp -r /usr/include/linux/netfilter . && {git} add -A && "
+           f"{git} commit -qm one && {git} fsck --strict && echo x >> netfilter/$(ls -p netfilter | grep -v / | tail -1) && "
+           f"test \"$({git} status --short | cut -c2)\" = M", root)
+        sh(f"{git} clone -q g h && {git} -C h fsck --strict && {git} -C h gc -q && {git} -C h fsck --strict", root)
+        os.mkdir(f"{root}/project")
+        for name, text in (("Makefile", MAKEFILE), ("part.h", "int part(int);\n"),
+                           ("part.c", "#include \"part.h\"\nint part(int x) { return 6 * x; }\n"),
+                           ("main.c", "#include \"part.h\"\n#include <stdio.h>\n"
+                                      "int main() { printf(\"%d\\n\", part(7)); return 0; }\n")):
+            with open(f"{root}/project/{name}", "w", encoding="utf-8") as f:
+                f.write(text)
+        sh("make -s && test \"$(./program)\" = 42 && make -q", f"{root}/project")
+        # As vim saves: the old file becomes a backup, a new one takes its name.
+        path = f"{root}/project/part.c"
+        for i in range(10):
+            os.rename(path, path + "~")
+            with open(path, "w", encoding="utf-8") as f:
+                f.write(f"#include \"part.h\"\nint part(int x) {{ return {i} * x; }}\n")
+                f.flush()
+                os.fsync(f.fileno())
+            os.unlink(path + "~")
+        sh("! make -q && make -s && test \"$(./program)\" = 63", f"{root}/project")
+        sh("rm -r g h project && test -z \"$(ls -A .)\"", root)
+
+
+def test_fio():
+    """fio writes at random and verifies what it reads, four jobs at once."""
+    with Cluster(namenodes=1, datanodes=3) as c, mounted(c) as (root, _):
+        for options in ("--rw=randrw --bsrange=512-64k --fsync=16", "--rw=randwrite --bs=4k --ioengine=mmap",
+                        "--rw=rw --bs=256k --end_fsync=1"):
+            sh(f"fio --name=v --directory=. --numjobs=4 --size=4m --verify=crc32c --verify_fatal=1 --do_verify=1 "
+               f"--verify_state_save=0 --randseed=7 {options}", root)
+
+
+SQLITE_WRITER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+db.execute("pragma synchronous = full")
+mode = db.execute("pragma journal_mode = " + sys.argv[2]).fetchone()[0]
+assert mode == sys.argv[2], mode
+db.execute("create table if not exists t(a integer primary key, b text)")
+i = db.execute("select coalesce(max(a), 0) from t").fetchone()[0]
+while True:
+    i += 1
+    db.execute("begin immediate")
+    db.execute("insert into t values(?, ?)", (i, "v" * (i % 3000)))
+    db.execute("commit")
+    print(i, flush=True)
+"""
+
+
+class SqliteWriter:
+    """Commits row after row; knows which were acknowledged."""
+
+    def __init__(self, path, mode):
+        self.path = path
+        self.process = subprocess.Popen([sys.executable, "-c", SQLITE_WRITER, path, mode], stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        self.acknowledged = 0
+
+    def commit(self, count):
+        for _ in range(count):
+            line = self.process.stdout.readline()
+            require(line, f"the writer ended: {self.process.stderr.read() if not line else ''}")
+            self.acknowledged = int(line)
+
+    def kill(self):
+        self.process.kill()
+        for line in self.process.stdout:
+            if line.endswith("\n"):
+                self.acknowledged = int(line)
+        self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def check(self):
+        db = sqlite3.connect(self.path, timeout=60)
+        require(db.execute("pragma integrity_check").fetchone()[0] == "ok", "integrity_check")
+        rows = db.execute("select a, length(b) from t order by a").fetchall()
+        require(rows == [(i, i % 3000) for i in range(1, len(rows) + 1)], "rows differ")
+        require(len(rows) >= self.acknowledged, f"{len(rows)} rows, {self.acknowledged} acknowledged")
+        db.close()
+
+
+def test_sqlite():
+    """A database under kill -9 of its process, of a datanode, of the leader and of dfs-fuse, in every journal mode."""
+    with Cluster(namenodes=3, datanodes=4) as c:
+        for mode in ("delete", "truncate", "wal"):
+            c.wait_healthy()
+            with mounted(c, may_be_killed=True) as (root, mount):
+                path = f"{root}/{mode}.db"
+                writer = SqliteWriter(path, mode)
+                writer.commit(20)
+                writer.kill()
+                writer.check()
+                writer = SqliteWriter(path, mode)
+                writer.commit(10)
+                c.kill("leader")
+                writer.commit(10)
+                c.kill("datanode-2")
+                writer.commit(10)
+                mount.kill()
+                mount.wait()
+                writer.kill()
+            with mounted(c) as (root, _):
+                writer.path = f"{root}/{mode}.db"
+                writer.check()
+            c.start()
+
+
+def check_rename_flags(root):
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def rename(old, new, flags):
+        done = libc.renameat2(-100, f"{root}/{old}".encode(), -100, f"{root}/{new}".encode(), flags)
+        return 0 if done == 0 else ctypes.get_errno()
+
+    for name in ("p", "q"):
+        with open(f"{root}/{name}", "w", encoding="utf-8") as f:
+            f.write(name)
+    require(rename("p", "q", 1) == errno.EEXIST, "RENAME_NOREPLACE replaced")
+    require(rename("p", "r", 1) == 0 and os.path.exists(f"{root}/r"), "RENAME_NOREPLACE")
+    require(rename("r", "q", 2) == 0, "RENAME_EXCHANGE")
+    require(open(f"{root}/q", encoding="utf-8").read() == "p" and open(f"{root}/r", encoding="utf-8").read() == "q",
+            "RENAME_EXCHANGE did not")
+    require(rename("q", "nothing", 2) == errno.ENOENT, "RENAME_EXCHANGE with nothing")
+    require(rename("q", "r", 4) == errno.EINVAL, "RENAME_WHITEOUT")
 
 
 def test_posix():
@@ -140,6 +277,9 @@ def test_posix():
                 require(False, f"no {error}")
             except error:
                 pass
+        space = os.statvfs(root)
+        require(space.f_namemax == 255 and 0 < space.f_bavail <= space.f_blocks, f"{space}")
+        check_rename_flags(root)
         try:
             os.mkfifo(f"{root}/fifo")
             require(stat.S_ISFIFO(os.stat(f"{root}/fifo").st_mode), "a fifo that is none")
@@ -181,6 +321,21 @@ def test_other_users():
                                       capture_output=True, timeout=60 * PATIENCE)
                 require((done.returncode == 0) == ok, f"group {group}: {done.stderr.decode()}")
             require(os.stat(f"{root}/group/x").st_uid == 9999, "owner")
+
+
+def test_exerciser():
+    """Random operations against a model: by one mount, by two in turns, by small blocks."""
+    fsx = os.path.join(BIN, "dfs-fsx")
+    seed = os.environ.get("DFS_TEST_SEED", str(random.randrange(1 << 30)))
+    small_blocks = ("--namenode-setting", "namespace.default_block_size_bytes=1048576")
+    with Cluster(namenodes=1, datanodes=3, options=small_blocks) as c, mounted(c, "a") as (a, _), \
+            mounted(c, "b") as (b, _):
+        for argv in (("--files", "2", a), ("--files", "2", a, b), ("--max-size", "60000", "--files", "3", a, b),
+                     ("--max-size", "9000000", a, b)):
+            done = subprocess.run([fsx, "--seed", seed, "--seconds", "6", *argv], capture_output=True, text=True,
+                                  timeout=180 * PATIENCE, check=False)
+            require(done.returncode == 0, f"seed {seed} {argv}: {done.stdout}{done.stderr}")
+            log(done.stdout.strip())
 
 
 def test_random_operations():
@@ -387,5 +542,5 @@ def run_some(*tests):
 
 if __name__ == "__main__":
     check_machine()
-    run_some(test_messages, test_verbs, test_posix, test_other_users, test_programs, test_random_operations, test_two_mounts,
-         test_faults, test_killed_mount)
+    run_some(test_messages, test_verbs, test_posix, test_other_users, test_copies, test_development, test_fio,
+             test_exerciser, test_random_operations, test_two_mounts, test_sqlite, test_faults, test_killed_mount)
