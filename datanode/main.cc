@@ -20,9 +20,11 @@
 #include "common/base/env.h"
 #include "common/base/logging.h"
 #include "common/base/random.h"
+#include "common/http/http_server.h"
 #include "common/rpc/event_loop.h"
 #include "common/rpc/socket_network.h"
 #include "datanode/control/datanode.h"
+#include "datanode/gateway/http_gateway.h"
 
 namespace dfs::dn {
 namespace {
@@ -46,6 +48,9 @@ std::vector<ConfigKey> Table() {
        .help = "Where block streams are served."},
       {.key = "listen.block_unix",
        .help = "Path of a Unix socket for block streams on this host; empty: none."},
+      {.key = "listen.http",
+       .default_text = "127.0.0.1:9864",
+       .help = "For browsers and Prometheus: health, metrics, a status page. Empty: none."},
       {.key = "namenodes.addresses",
        .type = ConfigType::kStringList,
        .help = "Client addresses of all namenodes."},
@@ -89,6 +94,7 @@ Result<rpc::Address> ParseKey(const std::string& key, const std::string& text) {
 
 struct Setup {
   DatanodeOptions options;
+  std::string listen_http;
   std::shared_ptr<rpc::NetworkIdentity> identity = std::make_shared<rpc::NetworkIdentity>();
 };
 
@@ -123,6 +129,7 @@ Result<Setup> FromConfig(const Config& config) {
   if (o.namenodes.empty()) {
     return Status(Code::kInvalidArgument, "namenodes.addresses names no namenode");
   }
+  setup.listen_http = config.GetString("listen.http");
   o.rack = config.GetString("node.rack");
   o.host_id = config.GetString("node.host_id");
   if (o.host_id.empty()) o.host_id = MachineId();
@@ -154,6 +161,21 @@ std::string ReadyLine(const Datanode& datanode) {
   return "READY " + ready.dump();
 }
 
+/// Answers on the loop what comes on the server's thread; null with an empty address.
+Result<std::unique_ptr<HttpServer>> OpenPages(const std::string& address, Datanode& datanode,
+                                              rpc::EventLoop& loop) {
+  if (address.empty()) return std::unique_ptr<HttpServer>();
+  auto server = HttpServer::Listen(
+      address, [&datanode, &loop](const HttpRequest& request, HttpServer::Reply reply) {
+        loop.Post([&datanode, request, reply = std::move(reply)] {
+          reply(HttpGateway(datanode).Handle(request));
+        });
+      });
+  if (!server) return server.error().WithContext("listen.http");
+  LogInfo("health, metrics and a status page on http://{}/", (*server)->address());
+  return server;
+}
+
 /// Runs until a signal or a fatal error; the exit code.
 int Run(Setup setup) {
   // The id is part of every preamble, so it is known before the networks are.
@@ -171,6 +193,9 @@ int Run(Setup setup) {
                                {PosixEnv(), SystemClock(), *control, *background, random.Next()});
   if (!opened) return Complain(kExitStart, opened.error());
   std::unique_ptr<Datanode> datanode = std::move(*opened);
+
+  auto pages = OpenPages(setup.listen_http, *datanode, loop);
+  if (!pages) return Complain(kExitStart, pages.error());
 
   int exit_code = 0;
   datanode->on_fatal = [&](const Status& why) {
@@ -196,6 +221,7 @@ int Run(Setup setup) {
   });
   loop.Run();
   LogInfo("stopping");
+  pages->reset();  // what it has posted is never run: the loop has ended
   datanode->Stop();
   background_loop.Post([&] { background_loop.Stop(); });  // after what Stop posted there
   background_thread.join();

@@ -18,8 +18,10 @@
 #include "common/auth/key_file.h"
 #include "common/base/config.h"
 #include "common/base/logging.h"
+#include "common/http/http_server.h"
 #include "common/rpc/event_loop.h"
 #include "common/rpc/socket_network.h"
+#include "namenode/gateway/http_gateway.h"
 #include "namenode/replication/log_writer.h"
 #include "namenode/service/namenode.h"
 #include "namenode/state/rocks_store.h"
@@ -44,6 +46,9 @@ std::vector<ConfigKey> MemberKeys() {
        .default_text = "127.0.0.1:9700",
        .help = "For clients, datanodes and admins."},
       {.key = "listen.client_unix", .help = "The same on a Unix socket: its path."},
+      {.key = "listen.http",
+       .default_text = "127.0.0.1:9870",
+       .help = "For browsers and Prometheus: health, metrics, a status page. Empty: none."},
       {.key = "listen.raft", .default_text = "127.0.0.1:9701", .help = "For the other namenodes."},
       {.key = "raft.members",
        .type = T::kStringList,
@@ -285,7 +290,33 @@ void PrintReady(const NamenodeOptions& o, Namenode& namenode) {
   std::fflush(stdout);
 }
 
-int Serve(NamenodeOptions options) {
+/// The pages of a namenode that runs: requests come on the server's thread and are answered on the loop.
+struct Pages {
+  std::unique_ptr<HttpGateway> gateway;
+  std::unique_ptr<HttpServer> server;
+
+  Status Open(const std::string& address, Namenode& namenode, rpc::EventLoop& loop) {
+    if (address.empty()) return Status();
+    gateway = std::make_unique<HttpGateway>(namenode, loop);
+    auto listening = HttpServer::Listen(
+        address, [this, &loop](const HttpRequest& request, HttpServer::Reply reply) {
+          loop.Post([this, request, reply = std::move(reply)] {
+            if (gateway) reply(gateway->Handle(request));
+          });
+        });
+    if (!listening) return listening.error().WithContext("listen.http");
+    server = std::move(*listening);
+    LogInfo("health, metrics and a status page on http://{}/", server->address());
+    return Status();
+  }
+  /// On the loop.
+  void Close() {
+    server.reset();
+    gateway.reset();
+  }
+};
+
+int Serve(NamenodeOptions options, const std::string& http_address) {
   // Before any thread is made, so that none of them takes the signals.
   sigset_t signals;
   sigemptyset(&signals);
@@ -327,6 +358,7 @@ int Serve(NamenodeOptions options) {
   if (signal_fd < 0) return Fail(kExitStart, "signalfd failed");
   {
     Namenode namenode(options, world);
+    Pages pages;
     loop.WatchFd(signal_fd, EPOLLIN, [&](uint32_t) {
       LogInfo("stopping on a signal");
       loop.Stop();
@@ -334,6 +366,7 @@ int Serve(NamenodeOptions options) {
     // On the loop, where everything of the namenode lives.
     loop.Post([&] {
       Status started = namenode.Start();
+      if (started.ok()) started = pages.Open(http_address, namenode, loop);
       if (started.ok()) {
         LogInfo("namenode {} of cluster {} serves clients on {}", options.id.value,
                 options.cluster_id, namenode.client_address().ToString());
@@ -348,6 +381,7 @@ int Serve(NamenodeOptions options) {
     // What is left runs on this thread, which is the loop's until it returns.
     bool stopped = false;
     loop.Post([&] {
+      pages.Close();
       namenode.Stop();
       stopped = true;
     });
@@ -404,7 +438,7 @@ int Main(int argc, char** argv) {
   } else if (options->cluster_key.empty()) {
     LogWarning("no cluster.key_file: only Unix sockets can be used");
   }
-  return Serve(std::move(*options));
+  return Serve(std::move(*options), config.GetString("listen.http"));
 }
 
 }  // namespace

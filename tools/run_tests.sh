@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds and runs the tests, and says what was skipped.
+# Installs what is missing, builds and runs the tests, and says what was skipped.
 #
 #   tools/run_tests.sh                    release, every test
 #   tools/run_tests.sh --all              what CI runs: release with every test; unit and simulation
@@ -98,6 +98,8 @@ run_preset() {
     fi
   done
 }
+
+tools/install_deps.sh --tests || exit 1
 
 closings=""
 if [ $all = 1 ]; then

@@ -418,6 +418,27 @@ const rpc::Address& Datanode::block_address() const {
 std::optional<rpc::Address> Datanode::block_unix_address() const {
   return impl_->block_unix_address;
 }
+DatanodeStatus Datanode::status() const {
+  const Impl& d = *impl_;
+  DatanodeStatus out;
+  out.id = d.store->id();
+  out.cluster_id = d.options.cluster_id;
+  out.version = kVersion;
+  out.rack = d.options.rack;
+  out.block_address = d.block_address.ToString();
+  for (const auto& link : d.links) {
+    out.namenodes.push_back({link->address().ToString(), link->registered()});
+  }
+  out.volumes = d.volumes;
+  out.lease = d.deps.clock.BootNs() < d.streams->lease_until_ns.load();
+  out.highest_term = d.highest_term;
+  out.replicas = d.store->replicas();
+  out.active_streams = d.streams->active_streams.load();
+  out.stored_bytes = d.streams->stored_bytes.load();
+  out.served_bytes = d.streams->served_bytes.load();
+  return out;
+}
+
 BlockStore& Datanode::store() {
   return *impl_->store;
 }

@@ -24,10 +24,9 @@
 #include "common/base/env.h"
 #include "common/base/ids.h"
 #include "common/rpc/transport.h"
+#include "datanode/store/block_store.h"
 
 namespace dfs::dn {
-
-class BlockStore;
 
 struct DatanodeOptions {
   std::string cluster_id;
@@ -59,6 +58,28 @@ struct DatanodeDeps {
   uint64_t seed = 0;
 };
 
+/// What a datanode can say of itself.
+struct DatanodeStatus {
+  DatanodeId id;
+  std::string cluster_id;
+  std::string version;
+  std::string rack;
+  std::string block_address;
+  struct Namenode {
+    std::string address;
+    bool registered = false;
+  };
+  std::vector<Namenode> namenodes;
+  std::vector<VolumeInfo> volumes;
+  bool lease = false;  // a leader has acknowledged a heartbeat lately
+  uint64_t highest_term = 0;
+  uint64_t replicas = 0;
+  int32_t active_streams = 0;
+  // Since the start.
+  uint64_t stored_bytes = 0;
+  uint64_t served_bytes = 0;
+};
+
 class Datanode {
  public:
   /// Opens the volumes (scans them; blocks) and the block port.
@@ -78,6 +99,7 @@ class Datanode {
   const rpc::Address& block_address() const;
   std::optional<rpc::Address> block_unix_address() const;
   BlockStore& store();
+  DatanodeStatus status() const;
   uint64_t highest_term() const;
   /// Called on the control executor when the daemon cannot go on (another cluster, all volumes
   /// failed).

@@ -395,6 +395,11 @@ int64_t BlockStore::FinalizePending(int64_t min_age_ns) {
 
 // ---- Views ------------------------------------------------------------------------------------
 
+size_t BlockStore::replicas() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return replicas_.size();
+}
+
 std::vector<ReplicaInfo> BlockStore::List() const {
   std::vector<ReplicaInfo> out;
   std::lock_guard<std::mutex> hold(mutex_);

@@ -94,6 +94,7 @@ class BlockStore {
   int64_t FinalizePending(int64_t min_age_ns);
 
   std::vector<ReplicaInfo> List() const;
+  size_t replicas() const;
   std::vector<VolumeInfo> Volumes() const;
   bool AllVolumesFailed() const;
   /// That is durable here.

@@ -159,6 +159,7 @@ Status ReadStream::SendData() {
   header.length = limit_;
   next_ += size;
   sent_ += size;
+  context_.served_bytes.fetch_add(size, std::memory_order_relaxed);
   io_->SendPacket(stream_, wire::BuildPacket(header, chunk.sums, std::move(chunk.data)));
   return Status::Ok();
 }
@@ -174,6 +175,7 @@ Status ReadStream::SendSums() {
   header.length = std::min(count * kChunkSize, end_ - next_);
   next_ += count * kChunkSize;
   sent_ += header.length;
+  context_.served_bytes.fetch_add(header.length, std::memory_order_relaxed);
   io_->SendPacket(stream_, wire::BuildPacket(header, sums, Buffer()));
   return Status::Ok();
 }

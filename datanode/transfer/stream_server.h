@@ -28,6 +28,9 @@ struct StreamContext {
   /// BootNs until which open replicas may be served (protocols, section 2.1).
   std::atomic<int64_t> lease_until_ns{0};
   std::atomic<int32_t> active_streams{0};
+  /// Of blocks, since the start.
+  std::atomic<uint64_t> stored_bytes{0};
+  std::atomic<uint64_t> served_bytes{0};
   /// A member waits so long for the next one, and a bit more for each member behind that.
   int64_t next_ack_timeout_ns = 3500 * kMillisecond;
   int64_t next_ack_timeout_step_ns = 500 * kMillisecond;

@@ -259,6 +259,7 @@ void WriteStream::Store(const wire::Packet& packet) {
     LogWarning("block {}: {}", open_.replica->block().value, stored.ToString());
     return chain_->OnLocalError(stored);
   }
+  context_.stored_bytes.fetch_add(packet.data.size(), std::memory_order_relaxed);
   chain_->OnStored(packet.header.seq, open_.replica->info().length);
   last_stored_ = packet.header.last();
   if (packet.header.sync() || (last_stored_ && (is_copy_ || chain_->sync_wanted() != 0))) {

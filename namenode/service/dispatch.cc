@@ -67,6 +67,7 @@ void Service::Stop() {
 void Service::HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
                             rpc::ResponderPtr responder) {
   if (responder == nullptr) return;  // nothing here is one-way
+  if (method < requests_.size()) ++requests_[method];
   if (IsDatanodeMethod(method)) {
     RunDatanode(method, request, context, std::move(responder));
     return;

@@ -298,6 +298,9 @@ StateMachine& Namenode::state_machine() {
 BlockManager& Namenode::blocks() {
   return *impl_->blocks;
 }
+const Service& Namenode::service() const {
+  return *impl_->service;
+}
 SessionManager& Namenode::sessions() {
   return *impl_->sessions;
 }

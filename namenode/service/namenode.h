@@ -19,6 +19,7 @@
 namespace dfs::nn {
 
 class BlockManager;
+class Service;
 class SessionManager;
 class StateMachine;
 class StateReader;
@@ -98,6 +99,7 @@ class Namenode {
   StateMachine& state_machine();
   BlockManager& blocks();
   SessionManager& sessions();
+  const Service& service() const;
 
  private:
   struct Impl;

@@ -9,6 +9,7 @@
 // leader lease holds.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <memory>
 #include <string>
@@ -54,6 +55,12 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   void OnLeadershipLost(Term term) override;
   /// Answers what waits and drops the callbacks under way.
   void Stop();
+
+  /// Of this member, and what it knows of the cluster.
+  idl::ClusterStatusReply ClusterStatus() const;
+  /// How many requests came, by method number, since the start.
+  using RequestCounts = std::array<uint64_t, 128>;
+  const RequestCounts& requests() const { return requests_; }
 
  private:
   /// Turns a reply's payload into the answer.
@@ -171,9 +178,9 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   Result<idl::Empty> IncrementalReport(const idl::IncrementalReportRequest& request);
 
   // admin_handlers.cc
-  idl::ClusterStatusReply ClusterStatus() const;
 
   const NamenodeOptions& options_;
+  RequestCounts requests_{};
   Executor& executor_;
   Replica& replica_;
   StateMachine& machine_;

@@ -38,6 +38,7 @@ def rewrite(path, out, *changes):
     for old, new in changes:
         require(old in text, f"{old} is not in {path}")
         text = text.replace(old, new)
+    text = re.sub(r'http = ".*"', 'http = "127.0.0.1:0"', text)
     with open(out, "w") as f:
         f.write(text)
     return out
@@ -55,6 +56,7 @@ def datanode_config(c, name, data, **changes):
     text = open(f"{c.dir}/datanode-1/config.toml").read()
     text = text.replace(f"{c.dir}/datanode-1/data", data)
     text = re.sub(r'block = "127.0.0.1:\d+"', 'block = "127.0.0.1:0"', text)
+    text = re.sub(r'http = ".*"', 'http = "127.0.0.1:0"', text)
     text = re.sub(r'block_unix = ".*"', f'block_unix = "{c.runtime}/{name}.sock"', text)
     for old, new in changes.values():
         text = text.replace(old, new)

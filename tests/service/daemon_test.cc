@@ -36,6 +36,7 @@ class DaemonTest : public testing::Test {
                                       "--storage.directory=" + directory + "/nn",
                                       "--listen.client=127.0.0.1:0",
                                       "--listen.raft=127.0.0.1:0",
+                                      "--listen.http=127.0.0.1:0",
                                       "--listen.client_unix=" + directory + "/s/nn.sock"};
     flags.insert(flags.end(), more.begin(), more.end());
     return flags;

@@ -48,10 +48,15 @@ std::string RoleAddress(const Member& m) {
 }
 
 json MemberAsJson(const Layout& layout, const Member& m) {
-  json j = {{"name", m.name},           {"role", m.is_namenode ? "namenode" : "datanode"},
-            {"pid", m.process.pid},     {"address", m.address},
-            {"unix", m.unix_socket},    {"config", layout.ConfigOf(m)},
-            {"data", layout.DataOf(m)}, {"log", layout.LogOf(m)}};
+  json j = {{"name", m.name},
+            {"role", m.is_namenode ? "namenode" : "datanode"},
+            {"pid", m.process.pid},
+            {"address", m.address},
+            {"unix", m.unix_socket},
+            {"http", m.http},
+            {"config", layout.ConfigOf(m)},
+            {"data", layout.DataOf(m)},
+            {"log", layout.LogOf(m)}};
   if (m.is_namenode) {
     j["raft_address"] = m.raft;
     j["id"] = m.number;
@@ -148,16 +153,17 @@ void SayReady(const StartOptions& o, const DevCluster& cluster, int64_t elapsed_
   for (const DatanodeInfo& d : status.cluster.datanodes) {
     free_bytes = std::max(free_bytes, d.available_bytes);  // they share one disk
   }
-  std::fputs(
-      fmt::format("\n  Cluster is healthy after {}: {} namenodes, {} datanodes, {} replicas, {} "
-                  "free.  Data: {}\n"
-                  "  Try:   dfs put README.md /     dfs ls -l /     dfs status\n"
-                  "  Stop with: dfs dev stop {}   Files stay; start again with the same command.\n",
-                  cli::HumanDuration(elapsed_ns), cluster.layout().CountOf(true),
-                  status.cluster.datanodes.size(), cluster.layout().replication,
-                  cli::HumanSize(free_bytes), o.directory, o.directory)
-          .c_str(),
-      stdout);
+  const Layout& layout = cluster.layout();
+  const std::string page = layout.members[0].http;
+  fmt::print(
+      "\n  Cluster is healthy after {}: {} namenodes, {} datanodes, {} replicas, {} free.  Data: "
+      "{}\n"
+      "  Try:   dfs put README.md /     dfs ls -l /     dfs status\n",
+      cli::HumanDuration(elapsed_ns), layout.CountOf(true), status.cluster.datanodes.size(),
+      layout.replication, cli::HumanSize(free_bytes), o.directory);
+  if (!page.empty()) fmt::print("  Look:  http://{}/\n", page);
+  fmt::print("  Stop with: dfs dev stop {}   Files stay; start again with the same command.\n",
+             o.directory);
   std::fflush(stdout);
 }
 

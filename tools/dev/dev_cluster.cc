@@ -27,6 +27,8 @@ constexpr int64_t kLeaderTimeoutNs = 30 * kSecond;
 constexpr int64_t kKilledTimeoutNs = 60 * kSecond;
 constexpr int kUsualNamenodePort = 9700;  // 9700 and 9701, 9710 and 9711, ...
 constexpr int kUsualBlockPort = 9866;
+constexpr int kUsualNamenodeHttpPort = 9870;
+constexpr int kUsualDatanodeHttpPort = 9880;
 
 int64_t Now() {
   return SystemClock().BootNs();
@@ -144,7 +146,7 @@ Result<std::unique_ptr<DevCluster>> DevCluster::Create(const std::string& direct
 Status DevCluster::AssignPorts(int port_base) {
   std::vector<int> ports;
   if (port_base > 0) {
-    const int count = static_cast<int>(layout_.members.size() + layout_.CountOf(true));
+    const int count = static_cast<int>(2 * layout_.members.size() + layout_.CountOf(true));
     for (int i = 0; i < count; ++i) ports.push_back(port_base + i);
     for (const int port : ports) {
       if (port > 65535) return Status(Code::kInvalidArgument, "the ports would pass 65535");
@@ -160,6 +162,10 @@ Status DevCluster::AssignPorts(int port_base) {
       ports.push_back(base);
       if (m.is_namenode) ports.push_back(base + 1);
     }
+    for (const Member& m : layout_.members) {
+      ports.push_back((m.is_namenode ? kUsualNamenodeHttpPort : kUsualDatanodeHttpPort) + m.number -
+                      1);
+    }
     const bool all_free = std::all_of(ports.begin(), ports.end(), [](int port) {
       return PortIsFree(static_cast<uint16_t>(port));
     });
@@ -174,6 +180,8 @@ Status DevCluster::AssignPorts(int port_base) {
     m.address = Loopback(ports[next++]);
     if (m.is_namenode) m.raft = Loopback(ports[next++]);
   }
+  // Behind the others, so that these are where they were before there were any pages.
+  for (Member& m : layout_.members) m.http = Loopback(ports[next++]);
   return Status::Ok();
 }
 
@@ -197,8 +205,9 @@ Status DevCluster::AddDatanodes(int total) {
   const int have = static_cast<int>(layout_.CountOf(false));
   for (int i = have + 1; i <= total; ++i) {
     Member m = NewMember(false, i, layout_.socket_directory);
-    DFS_ASSIGN_OR_RETURN(const auto port, PickFreePorts(1, random));
-    m.address = Loopback(port[0]);
+    DFS_ASSIGN_OR_RETURN(const auto ports, PickFreePorts(2, random));
+    m.address = Loopback(ports[0]);
+    m.http = Loopback(ports[1]);
     DFS_RETURN_IF_ERROR(MakeVolume(m));
     layout_.members.push_back(std::move(m));
   }
@@ -219,7 +228,7 @@ static bool PortBecomesFree(uint16_t port) {
 // Nothing of the cluster runs: its ports may be changed. Otherwise the one in the way is named.
 Status DevCluster::CheckPorts(const std::vector<Member*>& starting) {
   for (const Member* m : starting) {
-    for (const std::string& address : {m->address, m->raft}) {
+    for (const std::string& address : {m->address, m->raft, m->http}) {
       if (address.empty() || PortBecomesFree(PortOf(address))) continue;
       if (!AnyRunning()) {
         DFS_RETURN_IF_ERROR(AssignPorts(0));

@@ -25,6 +25,7 @@ json ToJson(const Layout& layout) {
                        {"number", m.number},
                        {"address", m.address},
                        {"raft", m.raft},
+                       {"http", m.http},
                        {"unix", m.unix_socket},
                        {"pid", m.process.pid},
                        {"start_ticks", m.process.start_ticks}});
@@ -57,6 +58,7 @@ Layout FromJson(const std::string& directory, const json& j) {
     member.number = m.at("number");
     member.address = m.at("address");
     member.raft = m.at("raft");
+    member.http = m.value("http", "");
     member.unix_socket = m.at("unix");
     member.process.pid = m.at("pid");
     member.process.start_ticks = m.at("start_ticks");
@@ -178,6 +180,7 @@ std::string ConfigText(const Layout& layout, const Member& member) {
   toml.Set("cluster", "id", Quoted(layout.cluster_id));
   toml.Set("cluster", "key_file", Quoted(layout.key_file()));
   toml.Set("log", "level", Quoted(layout.log_level));
+  toml.Set("listen", "http", Quoted(member.http));
   if (member.is_namenode) {
     std::vector<std::string> members;
     const std::vector<std::string> addresses = layout.NamenodeAddresses();

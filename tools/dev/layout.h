@@ -27,6 +27,7 @@ struct Member {
   int number = 0;           // 1..
   std::string address;      // TCP, of clients (namenode) or block streams (datanode)
   std::string raft;         // namenodes only
+  std::string http;         // health, metrics, status page; "": none
   std::string unix_socket;  // path
   ProcessId process;
 };
