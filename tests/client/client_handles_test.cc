@@ -306,6 +306,53 @@ TEST(ClientHandles, CreatingAnewCutsTheFileForAllHandlesOfTheClient) {
   EXPECT_EQ(c.violations, std::vector<std::string>());
 }
 
+// The first one's request comes to the namenode when the second one would have written already.
+TEST(ClientHandles, AnOverwritingOpenThatIsAppliedLateTakesNothingFromALaterOne) {
+  for (const bool create : {true, false}) {
+    SCOPED_TRACE(create ? "create" : "open");
+    FakeCluster c(86);
+    auto core = c.MakeClient();
+    auto before = Create(c, core, "f");
+    ASSERT_TRUE(before.ok());
+    Write(c, *before, 0, Pattern(100'000, 7));
+    ASSERT_TRUE(Close(c, *before).ok());
+    std::optional<Result<Ptr>> first, second;
+    const auto open = [&](std::optional<Result<Ptr>>* file) {
+      const auto done = [file](Result<Ptr> r) { file->emplace(std::move(r)); };
+      if (create) {
+        FileCreate how;
+        how.path = "f";
+        FileWriter::Create(core, how, 1, done);
+      } else {
+        FileOpen how;
+        how.path = "f";
+        how.truncate = true;
+        FileWriter::Open(core, how, 1, done);
+      }
+    };
+    c.delay_next_ns[create ? idl::kCreate : idl::kOpenFile] = 500 * kMillisecond;
+    c.OnClient([&] {
+      open(&first);
+      open(&second);
+    });
+    ASSERT_TRUE(c.RunUntil([&] { return second.has_value(); }));
+    ASSERT_TRUE(second->ok()) << second->error().ToString();
+    const std::string data = Pattern(50'000, 8);
+    Write(c, **second, 0, data);
+    ASSERT_TRUE(Sync(c, **second).ok());
+    ASSERT_TRUE(c.RunUntil([&] { return first.has_value(); }));
+    ASSERT_TRUE(first->ok()) << first->error().ToString();
+    c.scheduler.RunFor(kSecond);
+    Write(c, **second, data.size(), "more");
+    Status closed = Close(c, **second);
+    EXPECT_TRUE(closed.ok()) << closed.ToString();
+    closed = Close(c, **first);
+    EXPECT_TRUE(closed.ok()) << closed.ToString();
+    EXPECT_TRUE(Content(c, "f") == data + "more");
+    EXPECT_EQ(c.violations, std::vector<std::string>());
+  }
+}
+
 TEST(ClientHandles, AFlushOfOverwrittenBytesGivesTheFileANewVersion) {
   FakeCluster c(83);
   auto core = c.MakeClient();

@@ -40,6 +40,16 @@ class FakeCluster::NamenodeImpl : public rpc::RequestHandler {
 
   void HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
                      rpc::ResponderPtr responder) override {
+    if (auto delay = cluster_.delay_next_ns.find(method); delay != cluster_.delay_next_ns.end()) {
+      sim::SimNode& node = *cluster_.nn_nodes_[static_cast<size_t>(index_)];
+      const int64_t ns = delay->second;
+      cluster_.delay_next_ns.erase(delay);
+      node.executor().RunAfter(
+          ns, [this, method, request, context, answer = std::move(responder)]() mutable {
+            HandleRequest(method, request, context, std::move(answer));
+          });
+      return;
+    }
     if (cluster_.leader != index_) {
       Status status(Code::kNotLeader, "not the leader");
       if (cluster_.leader >= 0) {

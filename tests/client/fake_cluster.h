@@ -74,7 +74,8 @@ class FakeCluster {
   // Faults.
   int leader = 0;        // -1: none
   int drop_replies = 0;  // changes that are applied but not answered, then the connection ends
-  uint64_t drop_reply_one_in = 0;  // the same at random
+  uint64_t drop_reply_one_in = 0;                // the same at random
+  std::map<rpc::Method, int64_t> delay_next_ns;  // the next call of the method comes so much later
   void DatanodeDown(uint64_t id);
   void CutClientFrom(int namenode);
   bool DatanodeUp(uint64_t id) const { return !down_.count(id); }

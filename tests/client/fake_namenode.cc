@@ -309,7 +309,14 @@ Result<Buffer> FakeCluster::OpenFile(const Buffer& payload) {
   DFS_RETURN_IF_ERROR(idl::Decode(payload.view(), &r));
   const auto inode = Inode(r.ref);
   if (!inode) return Status(Code::kNotFound, "not found");
-  const FakeFile& file = files[*inode];
+  FakeFile& file = files[*inode];
+  if (r.truncate) {
+    file.slots.clear();
+    file.has_inline = false;
+    file.inline_data.clear();
+    file.attr.size = 0;
+    Touch(file);
+  }
   idl::OpenFileReply reply;
   reply.attr = file.attr;
   reply.has_inline_data = file.has_inline;

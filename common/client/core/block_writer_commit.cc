@@ -4,6 +4,7 @@
 #include "common/base/check.h"
 #include "common/client/core/block_writer.h"
 #include "common/client/core/block_writer_changes.h"
+#include "common/client/core/convert.h"
 #include "common/wire/packet.h"
 #include "dfs_types.h"
 
@@ -14,7 +15,6 @@ constexpr int64_t kLookAgainNs = 250 * kMillisecond;
 constexpr int64_t kSameMembersRetryNs = 300 * kMillisecond;
 /// Recoveries of one block under a living writer; more is no accident.
 constexpr int kMaxReopens = 8;
-constexpr int kClosed = 2;  // of idl::LocatedBlock.state
 
 }  // namespace
 
@@ -185,7 +185,7 @@ void BlockWriter::OnLooked(Result<idl::GetBlocksReply> reply) {
     SendOpenBlock();
     return;
   }
-  if (found->state != kClosed) {
+  if (found->state != kBlockClosed) {
     // It is being recovered, or another session is faster.
     if (core_->Now() >= GiveUpAt()) {
       Fail(Status(Code::kStaleStamp, "the block is not open for this writer any more"));

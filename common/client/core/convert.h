@@ -7,6 +7,10 @@
 
 namespace dfs::client {
 
+/// Of idl::LocatedBlock.state.
+inline constexpr int kBlockOpen = 1;
+inline constexpr int kBlockClosed = 2;
+
 inline wire::Member FromIdl(const idl::ReplicaLocation& location) {
   wire::Member member;
   member.datanode = static_cast<uint64_t>(location.datanode);

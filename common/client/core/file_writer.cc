@@ -4,14 +4,13 @@
 
 #include "common/base/check.h"
 #include "common/client/core/calls.h"
+#include "common/client/core/convert.h"
 #include "dfs_types.h"
 
 namespace dfs::client {
 namespace {
 constexpr uint64_t kPacket = wire::ChainWriter::kMaxPacketBytes;
 constexpr int64_t kPollNs = 250 * kMillisecond;
-constexpr int kOpen = 1;  // of idl::LocatedBlock.state
-constexpr int kClosed = 2;
 }  // namespace
 
 FileWriter::FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open)
@@ -24,263 +23,6 @@ FileWriter::~FileWriter() {
   Released();
 }
 
-// ---- Opening ------------------------------------------------------------------------------------
-
-void FileWriter::Create(std::shared_ptr<ClientCore> core, FileCreate how, size_t max_open,
-                        Done<Ptr> done) {
-  ClientCore& c = *core;
-  c.InlineLimit([core = std::move(core), how = std::move(how), max_open,
-                 done = std::move(done)](Result<uint32_t> limit) mutable {
-    if (!limit) {
-      done(limit.error());
-      return;
-    }
-    ClientCore& c2 = *core;
-    c2.session().Ensure([core = std::move(core), how = std::move(how), max_open, limit = *limit,
-                         done = std::move(done)](Result<uint64_t> session) mutable {
-      if (!session) {
-        done(session.error());
-        return;
-      }
-      Ptr self(new FileWriter(core, *session, max_open));
-      self->path_ = how.path;
-      idl::CreateRequest request;
-      request.ref.path = how.path;
-      request.mode = static_cast<int32_t>(how.mode);
-      core->FillCaller(&request.caller);
-      request.exclusive = how.exclusive;
-      // A writer of this client is told of a cut; the namenode would make it behind its back.
-      const bool overwrite = how.overwrite && !how.exclusive;
-      const bool cut = overwrite && !core->files().Idle();
-      request.overwrite = overwrite && !cut;
-      request.replication = static_cast<int32_t>(how.replication);
-      request.block_size = static_cast<int64_t>(how.block_size);
-      request.open_for_write = true;
-      request.mtime_ns = how.mtime_ns;
-      request.parents = how.parents;
-      request.open_first_block = how.expected_size > limit;
-      request.client_host_id = core->options().host_id;
-      core->files().OpenBegins();
-      Change<idl::kCreate>(
-          *core, std::move(request), *session, core->Deadline(),
-          [self, how, cut, limit, done = std::move(done)](Result<idl::CreateReply> reply) mutable {
-            self->core_->files().OpenEnds();
-            if (reply) {
-              self->OnCreated(how, cut, std::move(*reply), limit, std::move(done));
-            } else {
-              done(reply.error());
-            }
-          });
-    });
-  });
-}
-
-void FileWriter::OnCreated(const FileCreate& how, bool cut, idl::CreateReply reply,
-                           uint32_t inline_limit, Done<Ptr> done) {
-  Begin(reply.attr, !reply.created, std::move(reply.inline_data), inline_limit);
-  const bool overwritten = how.overwrite && !how.exclusive && !cut;
-  if (reply.created || overwritten) {
-    hole_from_ = 0;
-    if (reply.__isset.first_block) AdoptFirstBlock(reply.first_block);
-    Ready(false, std::move(done));
-  } else {
-    // Of a file that was there already it is not said whether it is inline.
-    WaitForBlocks(shared_from_this(), cut, std::move(done));
-  }
-}
-
-void FileWriter::AdoptFirstBlock(const idl::WritableBlock& block) {
-  inline_ = false;
-  hole_from_ = 1;
-  Slot& slot = slots_[0];
-  slot.known = true;
-  BlockWriterParams params;
-  params.inode = inode_;
-  params.session = session_;
-  slot.writer = BlockWriter::Adopt(core_, params, block, [weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->OnBlockChange(0);
-  });
-  if (!slot.writer->error().ok()) Fail(slot.writer->error());
-}
-
-FileWriter::Ptr FileWriter::Shared(uint64_t inode) const {
-  Ptr other = core_->files().Find(inode);
-  const bool usable = other != nullptr && other.get() != this && other->session_ == session_ &&
-                      other->error_.ok() && !other->closing_;
-  return usable ? other : nullptr;
-}
-
-void FileWriter::Ready(bool cut, Done<Ptr> done) {
-  Ptr writer = Shared(inode_);
-  if (writer != nullptr) {
-    ++writer->handles_;
-    writer->max_open_ = std::max(writer->max_open_, max_open_);
-    Released();  // of this one nothing is needed any more
-  } else {
-    writer = shared_from_this();
-    core_->files().Add(inode_, writer);
-  }
-  if (!cut || writer->size_ == 0) {
-    done(std::move(writer));
-    return;
-  }
-  FileWriter& w = *writer;
-  w.Truncate(0, [writer = std::move(writer), done = std::move(done)](Status status) mutable {
-    if (status.ok()) {
-      done(std::move(writer));
-    } else {
-      writer->Abandon();
-      done(status);
-    }
-  });
-}
-
-void FileWriter::WaitForBlocks(Ptr self, bool cut, Done<Ptr> done) {
-  if (self->Shared(self->inode_) != nullptr) {
-    self->Ready(cut, std::move(done));
-    return;
-  }
-  OpenFiles& files = self->core_->files();
-  const uint64_t inode = self->inode_;
-  files.WhenReleased(inode, [self = std::move(self), cut, done = std::move(done)](Status) mutable {
-    const int64_t deadline_ns = self->core_->Deadline();
-    WaitForClosedEnd(self, deadline_ns,
-                     [self, cut, done = std::move(done)](Result<Ptr> waited) mutable {
-                       if (waited) {
-                         self->Ready(cut, std::move(done));
-                       } else {
-                         done(waited.error());
-                       }
-                     });
-  });
-}
-
-void FileWriter::Open(std::shared_ptr<ClientCore> core, FileOpen how, size_t max_open,
-                      Done<Ptr> done) {
-  ClientCore& c = *core;
-  c.InlineLimit([core = std::move(core), how = std::move(how), max_open,
-                 done = std::move(done)](Result<uint32_t> limit) mutable {
-    if (!limit) {
-      done(limit.error());
-      return;
-    }
-    ClientCore& c2 = *core;
-    c2.session().Ensure([core = std::move(core), how = std::move(how), max_open, limit = *limit,
-                         done = std::move(done)](Result<uint64_t> session) mutable {
-      if (!session) {
-        done(session.error());
-        return;
-      }
-      Ptr self(new FileWriter(core, *session, max_open));
-      self->path_ = how.inode == 0 ? how.path : "inode " + std::to_string(how.inode) + how.path;
-      idl::OpenFileRequest request;
-      request.ref.inode = static_cast<int64_t>(how.inode);
-      request.ref.path = how.path;
-      request.for_write = true;
-      request.session = static_cast<int64_t>(*session);
-      core->FillCaller(&request.caller);
-      const bool cut = how.truncate && !core->files().Idle();
-      request.truncate = how.truncate && !cut;
-      request.client_host_id = core->options().host_id;
-      core->files().OpenBegins();
-      Change<idl::kOpenFile>(
-          *core, std::move(request), *session, core->Deadline(),
-          [self, cut, limit, done = std::move(done)](Result<idl::OpenFileReply> reply) mutable {
-            self->core_->files().OpenEnds();
-            if (reply) {
-              self->OnOpened(cut, std::move(*reply), limit, std::move(done));
-            } else {
-              done(reply.error());
-            }
-          });
-    });
-  });
-}
-
-void FileWriter::OnOpened(bool cut, idl::OpenFileReply reply, uint32_t inline_limit,
-                          Done<Ptr> done) {
-  if (reply.attr.type == idl::FileType::DIRECTORY) {
-    done(Status(Code::kIsDirectory, "is a directory"));
-    return;
-  }
-  const bool in_inode = reply.has_inline_data || reply.attr.size == 0;
-  Begin(reply.attr, reply.has_inline_data, std::move(reply.inline_data), inline_limit);
-  if (in_inode && reply.blocks.empty()) {
-    hole_from_ = 0;
-    Ready(cut, std::move(done));
-  } else {
-    WaitForBlocks(shared_from_this(), cut, std::move(done));
-  }
-}
-
-void FileWriter::Begin(const idl::Attr& attr, bool has_inline, std::string inline_data,
-                       uint32_t inline_limit) {
-  *attr_ = attr;
-  inode_ = static_cast<uint64_t>(attr.inode);
-  block_size_ = std::max<uint64_t>(static_cast<uint64_t>(attr.block_size), 1);
-  size_ = static_cast<uint64_t>(attr.size);
-  inline_limit_ = inline_limit;
-  server_has_inline_ = has_inline;
-  inline_ = size_ == 0 || !inline_data.empty();
-  inline_data_ = std::move(inline_data);
-  if (!registered_) {
-    registered_ = true;
-    core_->session().AddOpenInode(inode_);
-  }
-}
-
-void FileWriter::WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done) {
-  // The end of the file as the last writer left it is known when no block of another session is open
-  // there: its session closes it, or recovery does.
-  const uint64_t last = self->size_ == 0 ? 0 : (self->size_ - 1) / self->block_size_;
-  idl::GetBlocksRequest request;
-  request.inode = static_cast<int64_t>(self->inode_);
-  request.offset = static_cast<int64_t>(last * self->block_size_);
-  // Also what lies behind: a dead writer's block there would lengthen the file when it is recovered.
-  request.length = INT64_MAX - request.offset;
-  self->core_->FillCaller(&request.caller);
-  request.client_host_id = self->core_->options().host_id;
-  Read<idl::kGetBlocks>(
-      *self->core_, request, deadline_ns,
-      [self, last, deadline_ns, done = std::move(done)](Result<idl::GetBlocksReply> reply) mutable {
-        if (!reply) {
-          done(reply.error());
-          return;
-        }
-        bool foreign = false;
-        std::vector<uint64_t> left;  // open for this session, and nobody here writes them
-        const bool nobody = self->core_->files().Find(self->inode_) == nullptr &&
-                            !self->core_->files().releasing(self->inode_);
-        for (const idl::LocatedBlock& b : reply->blocks) {
-          if (b.block == 0 || b.state == kClosed) continue;
-          foreign = true;
-          const bool own = static_cast<uint64_t>(b.writer_session) == self->session_;
-          if (b.state == kOpen && own && nobody) left.push_back(static_cast<uint64_t>(b.slot));
-        }
-        self->core_->files().Release(self->inode_, self->session_, std::move(left), {});
-        const bool moved = static_cast<uint64_t>(reply->attr.size) > (last + 2) * self->block_size_;
-        self->size_ = static_cast<uint64_t>(reply->attr.size);
-        *self->attr_ = reply->attr;
-        if (!foreign && !moved) {
-          self->inline_ = reply->has_inline_data || (self->size_ == 0 && reply->blocks.empty());
-          self->inline_data_ = std::move(reply->inline_data);
-          self->server_has_inline_ = reply->has_inline_data;
-          self->TakeLayout(reply->blocks, last, last + 2);
-          self->hole_from_ = last + 2;
-          done(self);
-          return;
-        }
-        if (self->core_->Now() + kPollNs >= deadline_ns) {
-          done(Status(Code::kBusy, "another writer has the end of the file open"));
-          return;
-        }
-        self->core_->executor().RunAfter(moved ? 0 : kPollNs,
-                                         [self, deadline_ns, done = std::move(done)]() mutable {
-                                           WaitForClosedEnd(self, deadline_ns, std::move(done));
-                                         });
-      });
-}
-
 void FileWriter::TakeLayout(const std::vector<idl::LocatedBlock>& blocks, uint64_t from,
                             uint64_t to) {
   for (uint64_t i = from; i < to; ++i) slots_[i].known = true;  // a hole unless named below
@@ -290,7 +32,7 @@ void FileWriter::TakeLayout(const std::vector<idl::LocatedBlock>& blocks, uint64
     Slot& slot = slots_[index];
     slot.stamp = static_cast<uint64_t>(b.stamp);
     slot.length = static_cast<uint64_t>(b.length);
-    slot.known = b.state == kClosed;
+    slot.known = b.state == kBlockClosed;
   }
 }
 
@@ -467,7 +209,7 @@ void FileWriter::FetchSlot(uint64_t index, int64_t deadline_ns) {
         // Left open by an earlier writer of this session: this one has it not, or it would not ask.
         for (const idl::LocatedBlock& b : reply->blocks) {
           const bool own = static_cast<uint64_t>(b.writer_session) == self->session_;
-          if (static_cast<uint64_t>(b.slot) == index && b.state == kOpen && own &&
+          if (static_cast<uint64_t>(b.slot) == index && b.state == kBlockOpen && own &&
               !self->core_->files().releasing(self->inode_)) {
             self->core_->files().Release(self->inode_, self->session_, {index}, {});
           }

@@ -111,9 +111,17 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open);
   void Begin(const idl::Attr& attr, bool has_inline, std::string inline_data,
              uint32_t inline_limit);
-  void OnCreated(const FileCreate& how, bool cut, idl::CreateReply reply, uint32_t inline_limit,
-                 Done<Ptr> done);
-  void OnOpened(bool cut, idl::OpenFileReply reply, uint32_t inline_limit, Done<Ptr> done);
+  struct Prepared;
+  struct Opening {
+    bool cut = false;              // to nothing, when it is open
+    bool cut_by_namenode = false;  // with the request
+    Done<Ptr> done;
+  };
+  /// What an open needs first; and no other open of this client has the namenode truncate a file.
+  static void Prepare(std::shared_ptr<ClientCore> core, Done<Prepared> done);
+  Opening BeginOpen(bool truncates, Done<Ptr> done);
+  void OnCreated(Opening opening, idl::CreateReply reply, uint32_t inline_limit);
+  void OnOpened(Opening opening, idl::OpenFileReply reply, uint32_t inline_limit);
   void AdoptFirstBlock(const idl::WritableBlock& block);
   /// The file's writer of this client, if it can take another handle.
   Ptr Shared(uint64_t inode) const;

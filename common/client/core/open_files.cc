@@ -39,6 +39,31 @@ void OpenFiles::Remove(uint64_t inode, const FileWriter* writer) {
   if (now == nullptr || now.get() == writer) writers_.erase(it);
 }
 
+std::shared_ptr<void> OpenFiles::BeginOpen() {
+  ++opening_;
+  return std::shared_ptr<void>(nullptr, [weak = core_.weak_from_this()](void*) {
+    if (auto core = weak.lock()) --core->files().opening_;
+  });
+}
+
+void OpenFiles::EndCut() {
+  cutting_ = false;
+  // One of them may be the next that cuts.
+  while (!cutting_ && !waiting_for_cut_.empty()) {
+    Task open = std::move(waiting_for_cut_.front());
+    waiting_for_cut_.pop_front();
+    open();
+  }
+}
+
+void OpenFiles::WhenNobodyCuts(Task open) {
+  if (cutting_) {
+    waiting_for_cut_.push_back(std::move(open));
+  } else {
+    open();
+  }
+}
+
 std::shared_ptr<FileWriter> OpenFiles::Find(uint64_t inode) const {
   auto it = writers_.find(inode);
   return it == writers_.end() ? nullptr : it->second.lock();

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <vector>
@@ -29,11 +30,15 @@ class OpenFiles {
   /// The file's writer, whatever became of it; null: there is none.
   std::shared_ptr<FileWriter> Find(uint64_t inode) const;
 
-  /// An open is under way that may give a writer. As long as there are any, or any writer, opens do not let the
-  /// namenode truncate behind the back of a writer of this client.
-  void OpenBegins() { ++opening_; }
-  void OpenEnds() { --opening_; }
+  /// An open is under way, until what this gives is let go, that may give a writer. As long as there are any, or any
+  /// writer, opens do not let the namenode truncate behind the back of a writer of this client.
+  std::shared_ptr<void> BeginOpen();
   bool Idle() const { return opening_ == 0 && writers_.empty(); }
+  /// An open has the namenode truncate. Those that begin later wait for its answer: a request that overtakes it would
+  /// give a writer whose first blocks it takes away.
+  void BeginCut() { cutting_ = true; }
+  void EndCut();
+  void WhenNobodyCuts(Task open);
 
   /// Gives up the session's blocks in these slots. The writers, if any, are retired first: nothing of theirs may
   /// be under way that would open a block again.
@@ -55,6 +60,8 @@ class OpenFiles {
   std::map<uint64_t, std::weak_ptr<FileWriter>> writers_;
   std::map<uint64_t, Releasing> releasing_;
   int opening_ = 0;
+  bool cutting_ = false;
+  std::deque<Task> waiting_for_cut_;
 };
 
 }  // namespace dfs::client
