@@ -33,6 +33,13 @@ void Name(uint64_t parent, std::string name, idl::Ref* ref) {
   ref->path = std::move(name);
 }
 
+idl::FileType::type SpecialType(uint32_t mode) {
+  if (S_ISFIFO(mode)) return idl::FileType::FIFO;
+  if (S_ISSOCK(mode)) return idl::FileType::SOCKET;
+  if (S_ISCHR(mode)) return idl::FileType::CHAR_DEVICE;
+  return idl::FileType::BLOCK_DEVICE;
+}
+
 /// A change, with the reply reduced to what the caller wants of it.
 template <rpc::Method kMethod, class DoneFn>
 void ChangeFor(client::ClientCore& core, const Caller& who, rpc::RequestOf<kMethod> request,
@@ -230,24 +237,27 @@ void FileSystem::Mkdir(const Caller& who, uint64_t parent, std::string name, uin
 }
 
 void FileSystem::Mknod(const Caller& who, uint64_t parent, std::string name, uint32_t mode,
-                       AttrDone done) {
-  if (!S_ISREG(mode)) {
-    done(Status(Code::kNotSupported, "fifos, sockets and device nodes are not supported yet"));
-    return;
-  }
+                       uint64_t rdev, AttrDone done) {
   idl::CreateRequest request;
   Name(parent, std::move(name), &request.ref);
   request.mode = static_cast<int32_t>(mode & 07777);
   request.exclusive = true;
   request.replication = static_cast<int32_t>(options_.replication);
-  ChangeFor<idl::kCreate>(*core_, who, std::move(request),
-                          [done = std::move(done)](Result<idl::CreateReply> reply) mutable {
-                            if (reply) {
-                              done(std::move(reply->attr));
-                            } else {
-                              done(reply.error());
-                            }
-                          });
+  if (!S_ISREG(mode)) {
+    request.type = SpecialType(mode);
+    request.rdev = static_cast<int64_t>(rdev);
+  }
+  ChangeFor<idl::kCreate>(
+      *core_, who, std::move(request),
+      [special = !S_ISREG(mode), done = std::move(done)](Result<idl::CreateReply> reply) mutable {
+        if (!reply) {
+          done(reply.error());
+        } else if (special && reply->attr.type == idl::FileType::REGULAR) {
+          done(Status(Code::kNotSupported, "the namenode is of a version without special files"));
+        } else {
+          done(std::move(reply->attr));
+        }
+      });
 }
 
 void FileSystem::Symlink(const Caller& who, uint64_t parent, std::string name, std::string target,

@@ -80,7 +80,9 @@ class FileSystem {
   void SetAttr(const Caller& who, uint64_t inode, const AttrChange& change, AttrDone done);
   void ReadLink(const Caller& who, uint64_t inode, client::Done<std::string> done);
   void Mkdir(const Caller& who, uint64_t parent, std::string name, uint32_t mode, AttrDone done);
-  void Mknod(const Caller& who, uint64_t parent, std::string name, uint32_t mode, AttrDone done);
+  /// mode with the type, as mknod(2).
+  void Mknod(const Caller& who, uint64_t parent, std::string name, uint32_t mode, uint64_t rdev,
+             AttrDone done);
   void Symlink(const Caller& who, uint64_t parent, std::string name, std::string target,
                AttrDone done);
   void Link(const Caller& who, uint64_t inode, uint64_t parent, std::string name, AttrDone done);

@@ -37,13 +37,13 @@ void ReadLink(fuse_req_t req, fuse_ino_t ino) {
                          });
 }
 
-void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t) {
+void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t rdev) {
   auto call = Call::Of(req);
   OnBehalf(
       call,
-      [call, parent = call->Inode(parent), name = std::string(name), mode](const Caller& who,
-                                                                           auto done) {
-        call->files().Mknod(who, parent, name, mode, std::move(done));
+      [call, parent = call->Inode(parent), name = std::string(name), mode, rdev](const Caller& who,
+                                                                                 auto done) {
+        call->files().Mknod(who, parent, name, mode, rdev, std::move(done));
       },
       [call](const Result<idl::Attr>& attr) { call->Entry(attr); });
 }

@@ -73,6 +73,13 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   command.parent = path.parent;
   command.name = path.missing_path.empty() ? std::move(path.name) : std::move(path.missing_path);
   if (command.name.empty()) return Status(Code::kIsDirectory, "the root directory");
+  if (request.type != idl::FileType::UNKNOWN) {
+    if (request.type < 0 || request.type > idl::FileType::BLOCK_DEVICE) {
+      return Status(Code::kInvalidArgument, "no such file type");
+    }
+    command.type = static_cast<FileType>(request.type);
+    command.rdev = Unsigned(request.rdev);
+  }
   command.mode = static_cast<uint32_t>(request.mode) & 07777;
   command.exclusive = request.exclusive;
   command.overwrite = request.overwrite;

@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
@@ -221,6 +222,31 @@ def check_rename_flags(root):
     require(rename("q", "r", 4) == errno.EINVAL, "RENAME_WHITEOUT")
 
 
+def check_special_files(root):
+    os.mkfifo(f"{root}/fifo", 0o640)
+    st = os.stat(f"{root}/fifo")
+    require(stat.S_ISFIFO(st.st_mode) and st.st_mode & 0o7777 == 0o640, f"{st}")
+    with subprocess.Popen(["cat", f"{root}/fifo"], stdout=subprocess.PIPE) as cat:
+        with open(f"{root}/fifo", "w", encoding="utf-8") as f:
+            f.write("through")
+        require(cat.communicate(timeout=60 * PATIENCE)[0] == b"through", "a fifo")
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as caller:
+        os.chdir(root)  # a socket's path is short
+        listener.bind("socket")
+        listener.listen()
+        caller.connect("socket")
+        os.chdir("/")
+    require(stat.S_ISSOCK(os.stat(f"{root}/socket").st_mode), "a socket's file")
+    for name, kind, device in (("null", stat.S_IFCHR, os.makedev(1, 3)), ("loop", stat.S_IFBLK, os.makedev(7, 300))):
+        os.mknod(f"{root}/{name}", kind | 0o600, device)
+        st = os.stat(f"{root}/{name}")
+        require(stat.S_IFMT(st.st_mode) == kind and st.st_rdev == device, f"{name}: {st}")
+    kinds = {e.name: e.stat(follow_symlinks=False).st_mode for e in os.scandir(root)}
+    require(stat.S_ISFIFO(kinds["fifo"]) and stat.S_ISCHR(kinds["null"]) and stat.S_ISBLK(kinds["loop"]), "types in a listing")
+    for name in ("fifo", "socket", "null", "loop"):
+        os.unlink(f"{root}/{name}")
+
+
 def test_posix():
     """Single calls whose outcome POSIX fixes."""
     with Cluster(namenodes=1, datanodes=3) as c, mounted(c) as (root, _):
@@ -280,11 +306,7 @@ def test_posix():
         space = os.statvfs(root)
         require(space.f_namemax == 255 and 0 < space.f_bavail <= space.f_blocks, f"{space}")
         check_rename_flags(root)
-        try:
-            os.mkfifo(f"{root}/fifo")
-            require(stat.S_ISFIFO(os.stat(f"{root}/fifo").st_mode), "a fifo that is none")
-        except OSError as e:
-            require(e.errno == 95, f"mkfifo: {e}")  # not supported yet, and says so
+        check_special_files(root)
 
         # Extended attributes; shared memory.
         os.setxattr(path, "user.color", b"blue")

@@ -342,6 +342,39 @@ TEST(Namenode, CreateBringsTheFirstBlockAndOthersForAnUnreachableOne) {
   ASSERT_OK(c.Close(made->attr.inode, moved->block, 10));
 }
 
+TEST(Namenode, CreateMakesSpecialFiles) {
+  ServiceWorld w(1, 1);
+  Client c(w, 1);
+  const auto make = [&](const std::string& name, idl::FileType::type type, int uid) {
+    idl::CreateRequest r;
+    r.op = w.NextOp(c.session);
+    r.ref = At(name);
+    r.mode = 0640;
+    r.caller = c.caller;
+    r.caller.uid = uid;
+    r.exclusive = true;
+    r.type = type;
+    r.rdev = 259;
+    return w.Call<idl::kCreate>(r);
+  };
+  for (const auto type : {idl::FileType::FIFO, idl::FileType::SOCKET, idl::FileType::CHAR_DEVICE,
+                          idl::FileType::BLOCK_DEVICE}) {
+    const auto made = make("/s" + std::to_string(type), type, 0);
+    ASSERT_OK(made);
+    EXPECT_EQ(made->attr.type, type);
+    EXPECT_EQ(made->attr.mode & 07777, 0640);
+    EXPECT_EQ(made->attr.size, 0);
+    EXPECT_EQ(made->attr.rdev, type >= idl::FileType::CHAR_DEVICE ? 259 : 0);
+  }
+  const auto plain = make("/plain", idl::FileType::UNKNOWN, 0);
+  ASSERT_OK(plain);
+  EXPECT_EQ(plain->attr.type, idl::FileType::REGULAR);
+  EXPECT_CODE(make("/d", idl::FileType::DIRECTORY, 0), Code::kInvalidArgument);
+  EXPECT_CODE(make("/l", idl::FileType::SYMLINK, 0), Code::kInvalidArgument);
+  EXPECT_CODE(make("/x", static_cast<idl::FileType::type>(99), 0), Code::kInvalidArgument);
+  EXPECT_CODE(make("/y", static_cast<idl::FileType::type>(-1), 0), Code::kInvalidArgument);
+}
+
 // Who opens a file for writing waits for what another left open behind its end, so it has to hear of it.
 TEST(Namenode, AnOpenNamesABlockFarBehindTheEnd) {
   ServiceWorld w(1, 3);
