@@ -77,8 +77,9 @@ class Putter {
   void Count(const std::string& source);
   void Walk(const std::string& source, const std::string& target,
             const std::shared_ptr<Finisher>& parent, bool top);
-  void WalkDirectory(const std::string& source, const std::string& target, const struct stat& st,
-                     const std::shared_ptr<Finisher>& parent);
+  /// Makes it, then gives what is in it to the pool.
+  void PutDirectory(const std::string& source, const std::string& target, const struct stat& st,
+                    const std::shared_ptr<Finisher>& parent);
   void PutSymlink(const std::string& source, const std::string& target);
   void PutFile(const std::string& source, const std::string& target);
   void FinishDirectory(const Finisher& finisher);
@@ -191,8 +192,9 @@ void Putter::FinishDirectory(const Finisher& f) {
   if (!done) verb_.Failed("finish", f.path, done);
 }
 
-void Putter::WalkDirectory(const std::string& source, const std::string& target,
-                           const struct stat& st, const std::shared_ptr<Finisher>& parent) {
+void Putter::PutDirectory(const std::string& source, const std::string& target,
+                          const struct stat& st, const std::shared_ptr<Finisher>& parent) {
+  if (Interrupted()) return;
   // Writable for us until all is in it.
   const uint32_t mode = ModeOf(st);
   Status made = client_.mkdir(target, mode | 0700);
@@ -243,11 +245,12 @@ void Putter::Walk(const std::string& source, const std::string& target,
       verb_.Failed("put", source, Status(Code::kIsDirectory, "it is a directory (-r copies it)"));
       return;
     }
-    WalkDirectory(source, target, st, parent);
+    pool_->SubmitOrRun(
+        [this, source, target, st, parent] { PutDirectory(source, target, st, parent); });
   } else if (S_ISREG(st.st_mode)) {
-    pool_->Submit([this, source, target, parent] { PutFile(source, target); });
+    pool_->SubmitOrRun([this, source, target, parent] { PutFile(source, target); });
   } else if (S_ISLNK(st.st_mode)) {
-    pool_->Submit([this, source, target, parent] { PutSymlink(source, target); });
+    pool_->SubmitOrRun([this, source, target, parent] { PutSymlink(source, target); });
   } else {
     verb_.Failed("put", source,
                  Status(Code::kNotSupported, "it is a device, fifo or socket, not a file"));

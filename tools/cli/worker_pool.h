@@ -1,4 +1,5 @@
-// WorkerPool: threads that take tasks from a bounded queue. Submit blocks while the queue is full.
+// WorkerPool: threads that take tasks from a bounded queue. Submit blocks while the queue is full, so a task gives
+// others with SubmitOrRun. Thread-safe but for Finish.
 #pragma once
 
 #include <condition_variable>
@@ -25,7 +26,19 @@ class WorkerPool {
     queue_.push_back(std::move(task));
     work_.notify_one();
   }
-  /// Runs what is queued and ends the threads.
+  /// Runs it at once, in the calling thread, while the queue is full.
+  void SubmitOrRun(std::function<void()> task) {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (queue_.size() < capacity_) {
+        queue_.push_back(std::move(task));
+        work_.notify_one();
+        return;
+      }
+    }
+    task();
+  }
+  /// Runs what is queued, and what that gives, and ends the threads.
   void Finish() {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
@@ -42,13 +55,17 @@ class WorkerPool {
       std::function<void()> task;
       {
         std::unique_lock<std::mutex> lock(mutex_);
-        work_.wait(lock, [this] { return finished_ || !queue_.empty(); });
+        work_.wait(lock, [this] { return !queue_.empty() || (finished_ && running_ == 0); });
         if (queue_.empty()) return;
         task = std::move(queue_.front());
         queue_.pop_front();
+        ++running_;
       }
       room_.notify_one();
       task();
+      task = nullptr;
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (--running_ == 0 && finished_ && queue_.empty()) work_.notify_all();
     }
   }
 
@@ -57,6 +74,7 @@ class WorkerPool {
   std::condition_variable work_;
   std::condition_variable room_;
   std::deque<std::function<void()>> queue_;
+  size_t running_ = 0;
   bool finished_ = false;
   std::vector<std::thread> threads_;
 };
