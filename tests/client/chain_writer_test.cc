@@ -218,110 +218,122 @@ TEST(ChainWriter, SumsCoverTheSentBytesOfEachChunk) {
   EXPECT_EQ(p->length, 4100u);
 }
 
-/// A chain of members that lose bytes when they fail: whatever happens, what was acknowledged is what
-/// every surviving member has.
-TEST(ChainWriter, RandomFaultsNeverLoseAnAcknowledgedByte) {
-  for (uint64_t seed = 1; seed <= 300; ++seed) {
-    Random random(seed);
+/// A writer and a chain of members that lose bytes when they fail, driven at random.
+class FaultyChain {
+ public:
+  explicit FaultyChain(uint64_t seed) : random_(seed), writer_(0, Limits(random_)) { Start(); }
+
+  void Step() {
+    ++now_;
+    switch (random_.Uniform(5)) {
+      case 0:
+        Write();
+        break;
+      case 1:
+      case 2:
+        Send();
+        break;
+      case 3:
+        Acknowledge(random_.Uniform(3));
+        break;
+      default:
+        if (members_.size() > 1 && random_.OneIn(8)) FailOne();
+        break;
+    }
+  }
+  void Finish() {
+    while (!writer_.idle()) {
+      Send();
+      ASSERT_FALSE(wire_.empty());
+      Acknowledge(wire_.size());
+    }
+    EXPECT_EQ(writer_.length(), model_.size());
+  }
+  /// Every member has everything that is acknowledged; all of it, if nothing newer may have touched it.
+  void Check() {
+    const bool quiet = wire_.empty() && writer_.idle();
+    for (uint64_t m : members_) {
+      EXPECT_GE(data_[m].size(), writer_.acked_length());
+      if (quiet) {
+        EXPECT_EQ(data_[m], model_);
+      }
+    }
+  }
+
+ private:
+  static ChainWriterLimits Limits(Random& random) {
     ChainWriterLimits limits;
     limits.window_packets = 1 + static_cast<uint32_t>(random.Uniform(6));
-    ChainWriter w(0, limits);
-    std::map<uint64_t, std::string> member_data;  // by datanode
-    std::vector<uint64_t> members{1, 2, 3};
-    for (uint64_t m : members) member_data[m] = "";
-    std::vector<std::string> written_after(1);  // the model after each ticket
-    std::string model;
-    uint64_t stamp = 1;
-    int64_t now = 0;
-    std::deque<ChainWriter::Packet> wire;  // sent, not yet applied at the members
-    auto start = [&] {
-      std::vector<DatanodeId> ids;
-      for (uint64_t m : members) ids.emplace_back(m);
-      wire.clear();
-      w.Start(ids, stamp, now);
-    };
-    start();
+    return limits;
+  }
+  void Start() {
+    std::vector<DatanodeId> ids(members_.begin(), members_.end());
+    wire_.clear();
+    writer_.Start(ids, stamp_, now_);
+  }
+  void Write() {
+    const uint64_t offset = random_.Uniform(model_.size() + 1);
+    const size_t n = 1 + random_.Uniform(64);
+    const char c = static_cast<char>('a' + random_.Uniform(26));
+    if (offset + n > model_.size()) model_.resize(offset + n);
+    model_.replace(offset, n, std::string(n, c));
+    writer_.Add(offset, Bytes(n, c), random_.OneIn(4) ? kPacketSync : 0);
+  }
+  void Send() {
+    while (const ChainWriter::Packet* p = writer_.Next()) {
+      wire_.push_back(*p);
+      writer_.OnSent(now_);
+    }
+  }
+  void Store(uint64_t member, const ChainWriter::Packet& p) {
+    std::string& data = data_[member];
+    ASSERT_LE(p.offset, data.size());
+    if (p.offset + p.data.size() > data.size()) data.resize(p.offset + p.data.size());
+    data.replace(p.offset, p.data.size(), p.data.view());
+    EXPECT_GE(p.length, data.size());
+  }
+  /// The members take some packets and acknowledge the last of them.
+  void Acknowledge(size_t packets) {
+    uint64_t last = 0;
+    for (; packets > 0 && !wire_.empty(); --packets) {
+      for (uint64_t m : members_) Store(m, wire_.front());
+      last = wire_.front().seq;
+      wire_.pop_front();
+    }
+    if (last > 0) writer_.OnAck(last, stamp_, Code::kOk, {}, now_);
+  }
+  /// One member takes a packet that others do not, then one fails.
+  void FailOne() {
+    if (!wire_.empty()) Store(members_.front(), wire_.front());
+    const size_t victim = random_.Uniform(members_.size());
+    writer_.OnAck(0, stamp_, Code::kIoError, DatanodeId(members_[victim]), now_);
+    ASSERT_TRUE(writer_.fault());
+    members_.erase(members_.begin() + static_cast<ptrdiff_t>(victim));
+    ++stamp_;
+    Start();
+  }
+
+  Random random_;
+  ChainWriter writer_;
+  std::vector<uint64_t> members_{1, 2, 3};
+  std::map<uint64_t, std::string> data_;  // by member
+  std::string model_;
+  std::deque<ChainWriter::Packet> wire_;  // sent, not yet applied at the members
+  uint64_t stamp_ = 1;
+  int64_t now_ = 0;
+};
+
+TEST(ChainWriter, RandomFaultsNeverLoseAnAcknowledgedByte) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(seed);
+    FaultyChain chain(seed);
     for (int step = 0; step < 400; ++step) {
-      ++now;
-      switch (random.Uniform(5)) {
-        case 0: {
-          const uint64_t offset = random.Uniform(model.size() + 1);
-          const size_t n = 1 + random.Uniform(64);
-          const char c = static_cast<char>('a' + random.Uniform(26));
-          if (offset + n > model.size()) model.resize(offset + n);
-          model.replace(offset, n, std::string(n, c));
-          w.Add(offset, Bytes(n, c), random.OneIn(4) ? kPacketSync : 0);
-          written_after.push_back(model);
-          break;
-        }
-        case 1:
-        case 2:
-          while (const ChainWriter::Packet* p = w.Next()) {
-            wire.push_back(*p);
-            w.OnSent(now);
-          }
-          break;
-        case 3: {  // the members take some packets and acknowledge the last of them
-          uint64_t last = 0;
-          for (uint64_t n = random.Uniform(3); n > 0 && !wire.empty(); --n) {
-            const ChainWriter::Packet& p = wire.front();
-            for (uint64_t m : members) {
-              std::string& data = member_data[m];
-              ASSERT_LE(p.offset, data.size());
-              if (p.offset + p.data.size() > data.size()) data.resize(p.offset + p.data.size());
-              data.replace(p.offset, p.data.size(), p.data.view());
-              EXPECT_GE(p.length, data.size());
-            }
-            last = p.seq;
-            wire.pop_front();
-          }
-          if (last > 0) w.OnAck(last, stamp, Code::kOk, {}, now);
-          break;
-        }
-        case 4:
-          if (members.size() > 1 && random.OneIn(8)) {
-            // Some members take a packet that others do not, then one fails.
-            if (!wire.empty()) {
-              const ChainWriter::Packet& p = wire.front();
-              std::string& data = member_data[members.front()];
-              if (p.offset + p.data.size() > data.size()) data.resize(p.offset + p.data.size());
-              data.replace(p.offset, p.data.size(), p.data.view());
-            }
-            const size_t victim = random.Uniform(members.size());
-            w.OnAck(0, stamp, Code::kIoError, DatanodeId(members[victim]), now);
-            ASSERT_TRUE(w.fault());
-            members.erase(members.begin() + static_cast<ptrdiff_t>(victim));
-            ++stamp;
-            start();
-          }
-          break;
-      }
-      // Every member has everything that is acknowledged, if nothing newer touched it.
-      if (wire.empty() && w.idle()) {
-        for (uint64_t m : members) EXPECT_EQ(member_data[m], model) << "seed " << seed;
-      }
-      for (uint64_t m : members) EXPECT_GE(member_data[m].size(), w.acked_length());
+      chain.Step();
+      chain.Check();
     }
-    while (!w.idle()) {
-      while (const ChainWriter::Packet* p = w.Next()) {
-        wire.push_back(*p);
-        w.OnSent(now);
-      }
-      ASSERT_FALSE(wire.empty());
-      uint64_t last = 0;
-      for (; !wire.empty(); wire.pop_front()) {
-        const ChainWriter::Packet& p = wire.front();
-        for (uint64_t m : members) {
-          std::string& data = member_data[m];
-          if (p.offset + p.data.size() > data.size()) data.resize(p.offset + p.data.size());
-          data.replace(p.offset, p.data.size(), p.data.view());
-        }
-        last = p.seq;
-      }
-      w.OnAck(last, stamp, Code::kOk, {}, now);
-    }
-    for (uint64_t m : members) ASSERT_EQ(member_data[m], model) << "seed " << seed;
-    EXPECT_EQ(w.length(), model.size());
+    chain.Finish();
+    chain.Check();
+    if (::testing::Test::HasFailure()) return;
   }
 }
 

@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <cstring>
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "common/base/random.h"
@@ -144,94 +146,165 @@ TEST_F(Cluster, AFailedSourceLeavesNothingBehind) {
   for (const DirEntry& e : *list) EXPECT_EQ(e.name.find("never"), std::string::npos) << e.name;
 }
 
-/// Random overwrites, appends, truncations and reads against a model, one file per thread, through one client.
-void Hammer(const Client& fs, int thread, const std::atomic<bool>& stop, std::atomic<int>* steps) {
-  const std::string path = "/hammer" + std::to_string(thread);
-  Random random(static_cast<uint64_t>(thread) + 99);
-  std::string model;
-  OpenOptions options;
-  options.create = true;
-  options.creation.block_size = 256u << 10;
-  auto file = fs.open_rw(path, options);
-  ASSERT_TRUE(file.ok()) << file.error().ToString();
-  for (int step = 0; !stop || step < 20; ++step) {
-    ++*steps;
-    switch (random.Uniform(8)) {
+/// What threads have done so far, for one that waits for it.
+class Steps {
+ public:
+  explicit Steps(int threads) : running_(threads) {}
+  void One() {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    ++steps_;
+    changed_.notify_all();
+  }
+  void ThreadEnds() {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    --running_;
+    changed_.notify_all();
+  }
+  /// Until so many more were done, or any thread has ended, as one that fails does.
+  void WaitForMore(int steps) {
+    std::unique_lock<std::mutex> hold(mutex_);
+    const int target = steps_ + steps, running = running_;
+    changed_.wait(hold, [&] { return steps_ >= target || running_ < running; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int steps_ = 0;
+  int running_;
+};
+
+/// Random overwrites, appends, truncations and reads of one file against a model. Ends with the first that goes wrong.
+class Hammer {
+ public:
+  Hammer(const Client& fs, int thread)
+      : fs_(fs),
+        path_("/hammer" + std::to_string(thread)),
+        random_(static_cast<uint64_t>(thread) + 99) {}
+
+  void Run(const std::atomic<bool>& stop, Steps* steps) {
+    Open();
+    for (int step = 0; !failed_ && (!stop || step < 20); ++step) {
+      SCOPED_TRACE(path_ + " step " + std::to_string(step));
+      Step();
+      steps->One();
+    }
+    if (!failed_) Finish();
+    steps->ThreadEnds();
+  }
+
+ private:
+  static constexpr uint64_t kMaxBytes = 4u << 20;
+
+  /// Whether to go on.
+  bool Ok(const Status& status) {
+    EXPECT_TRUE(status.ok()) << status.ToString();
+    failed_ |= !status.ok();
+    return !failed_;
+  }
+  bool Same(bool same, const std::string& what) {
+    EXPECT_TRUE(same) << what;
+    failed_ |= !same;
+    return !failed_;
+  }
+  void Open() {
+    OpenOptions options;
+    options.create = true;
+    options.creation.block_size = 256u << 10;
+    auto file = fs_.open_rw(path_, options);
+    if (Ok(file.status())) file_ = std::move(*file);
+  }
+  void Step() {
+    switch (random_.Uniform(8)) {
       case 0:
       case 1:
-      case 2: {
-        const uint64_t offset = random.Uniform(model.size() + 1);
-        const std::string data(1 + random.Uniform(random.OneIn(4) ? 200'000 : 8000),
-                               static_cast<char>('a' + random.Uniform(26)));
-        if (offset + data.size() > (4u << 20)) break;
-        ASSERT_OK(file->write_at(offset, data));
-        if (model.size() < offset + data.size()) model.resize(offset + data.size());
-        model.replace(offset, data.size(), data);
+      case 2:
+        Overwrite();
         break;
-      }
-      case 3: {
-        const std::string data(1 + random.Uniform(50'000),
-                               static_cast<char>('A' + random.Uniform(26)));
-        if (model.size() + data.size() > (4u << 20)) break;
-        ASSERT_OK(file->append(data));
-        model += data;
+      case 3:
+        Append();
         break;
-      }
       case 4:
-        if (random.OneIn(4)) {
-          const uint64_t size = random.Uniform(model.size() + 100'000);
-          ASSERT_OK(file->truncate(size));
-          model.resize(size, '\0');
+        if (random_.OneIn(4)) {
+          Truncate();
         } else {
-          ASSERT_OK(file->flush());
+          Ok(file_.flush());
         }
         break;
       case 5:
-        ASSERT_OK(file->sync());
+        Ok(file_.sync());
         break;
-      case 6: {
-        if (!random.OneIn(4)) break;
-        ASSERT_OK(file->close());
-        auto again = fs.open_rw(path);
-        ASSERT_TRUE(again.ok()) << again.error().ToString();
-        *file = std::move(*again);
-        ASSERT_EQ(file->size(), model.size());
+      case 6:
+        if (random_.OneIn(4)) Reopen();
         break;
-      }
-      default: {
-        const uint64_t offset = random.Uniform(model.size() + 1);
-        std::string out(1 + random.Uniform(100'000), '\xee');
-        auto n = file->read_at(offset, std::as_writable_bytes(std::span<char>(out)));
-        ASSERT_TRUE(n.ok()) << n.error().ToString();
-        out.resize(*n);
-        ASSERT_TRUE(out == model.substr(offset, out.size()) &&
-                    out.size() == std::min<size_t>(model.size() - offset, out.size()))
-            << "thread " << thread << " step " << step << " offset " << offset;
+      default:
+        Read();
         break;
-      }
     }
   }
-  ASSERT_OK(file->close());
-  auto content = fs.read_file(path);
-  ASSERT_TRUE(content.ok()) << content.error().ToString();
-  ASSERT_TRUE(*content == model) << "thread " << thread << ": " << content->size() << " bytes of "
-                                 << model.size();
-}
+  void Overwrite() {
+    const uint64_t offset = random_.Uniform(model_.size() + 1);
+    const std::string data(1 + random_.Uniform(random_.OneIn(4) ? 200'000 : 8000),
+                           static_cast<char>('a' + random_.Uniform(26)));
+    if (offset + data.size() > kMaxBytes || !Ok(file_.write_at(offset, data))) return;
+    if (model_.size() < offset + data.size()) model_.resize(offset + data.size());
+    model_.replace(offset, data.size(), data);
+  }
+  void Append() {
+    const std::string data(1 + random_.Uniform(50'000),
+                           static_cast<char>('A' + random_.Uniform(26)));
+    if (model_.size() + data.size() > kMaxBytes) return;
+    if (Ok(file_.append(data))) model_ += data;
+  }
+  void Truncate() {
+    const uint64_t size = random_.Uniform(model_.size() + 100'000);
+    if (Ok(file_.truncate(size))) model_.resize(size, '\0');
+  }
+  void Reopen() {
+    if (!Ok(file_.close())) return;
+    auto again = fs_.open_rw(path_);
+    if (!Ok(again.status())) return;
+    file_ = std::move(*again);
+    Same(file_.size() == model_.size(), "another size");
+  }
+  void Read() {
+    const uint64_t offset = random_.Uniform(model_.size() + 1);
+    std::string out(1 + random_.Uniform(100'000), '\xee');
+    auto n = file_.read_at(offset, std::as_writable_bytes(std::span<char>(out)));
+    if (!Ok(n.status())) return;
+    const std::string expected = model_.substr(offset, out.size());
+    out.resize(*n);
+    Same(out == expected, "other bytes at " + std::to_string(offset));
+  }
+  void Finish() {
+    if (!Ok(file_.close())) return;
+    auto content = fs_.read_file(path_);
+    if (!Ok(content.status())) return;
+    Same(*content == model_, path_ + ": " + std::to_string(content->size()) + " bytes of " +
+                                 std::to_string(model_.size()));
+  }
+
+  const Client& fs_;
+  const std::string path_;
+  Random random_;
+  std::string model_;
+  FileHandle file_;
+  bool failed_ = false;
+};
 
 TEST_F(Cluster, RandomWritersSurviveALeaderAndADatanode) {
+  constexpr int kThreads = 4;
   std::atomic<bool> stop{false};
-  std::atomic<int> steps{0};
+  Steps steps(kThreads);
   std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) threads.emplace_back([&, t] { Hammer(fs_, t, stop, &steps); });
-  const auto progress = [&] {
-    const int target = steps + 60;
-    while (steps < target && !HasFailure()) ::usleep(20'000);
-  };
-  progress();
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t] { Hammer(fs_, t).Run(stop, &steps); });
+  }
+  steps.WaitForMore(60);
   EXPECT_EQ(Dev("kill " + work_ + "/c leader"), 0);
-  progress();
+  steps.WaitForMore(60);
   EXPECT_EQ(Dev("kill " + work_ + "/c datanode-2"), 0);
-  progress();
+  steps.WaitForMore(60);
   stop = true;
   for (std::thread& t : threads) t.join();
 }
