@@ -60,6 +60,8 @@ const char* DefectName(Defect d) {
       return "stale_incarnation_accepted";
     case Defect::kStaleTermCommandAccepted:
       return "stale_term_command_accepted";
+    case Defect::kReopenedBeforeCopied:
+      return "reopened_before_copied";
     case Defect::kCount:
       break;
   }

@@ -26,6 +26,7 @@ enum class Defect : int {
   kSyncNotForwarded,         // design 6: fsync answered without the members' fsync
   kStaleIncarnationAccepted, // protocols 1.3
   kStaleTermCommandAccepted, // raft-checklist 41
+  kReopenedBeforeCopied,     // protocols 4.4: a writer closed its block to have it repaired, and does not wait
   kCount
 };
 

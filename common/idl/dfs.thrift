@@ -152,6 +152,7 @@ struct WritableBlock {
   7: binary token          // for writing
   8: i64 cut_stamp         // a member whose replica has at most this stamp cuts it to cut_length before
   9: i64 cut_length        // it takes on `stamp` (a truncation left garbage there); goes into open_write
+  10: i32 expected_replicas   // more than there are members: the block is short of them
 }
 // first_block: when one was opened (open_first_block, and the file was made or overwritten, and there are datanodes)
 struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data, 4: optional WritableBlock first_block }
@@ -189,6 +190,8 @@ struct LocatedBlock {
   9: i64 writer_session
   10: i32 expected_replicas
   11: list<i64> corrupt    // datanodes whose replica is known to be bad
+  12: bool repair_wanted   // open and short of live members, and there are others: its writer is to close it, so that
+                           // it is copied, and open it again
 }
 
 struct OpenFileRequest { 1: Ref ref, 2: bool for_write, 3: i64 session, 4: Caller caller, 5: bool truncate, 6: OpId op, 7: string client_host_id }
@@ -210,6 +213,7 @@ struct OpenBlockRequest {
   7: string client_host_id
   8: bool nothing_acknowledged   // of the caller's own open block: nobody ever acknowledged a byte of it, so
                                  // others may become its members
+  9: bool await_copies     // closed to be repaired (protocols 4.4): kBusy while copies are being made, or could be
 }
 struct OpenBlockReply { 1: WritableBlock block }
 

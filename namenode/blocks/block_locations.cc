@@ -60,6 +60,30 @@ Result<std::vector<DatanodeId>> BlockManager::PlaceNewBlock(uint32_t replication
   return out;
 }
 
+bool BlockManager::CouldHaveMore(BlockId block, const BlockRecord& record) const {
+  if (term_ == 0 || SafeMode()) return false;
+  std::vector<NodeIndex> have;
+  if (record.state == BlockState::kClosed) {
+    have = EvaluateClosed(FactsOf(block, record), ViewsOf(block)).good;
+  } else {
+    for (DatanodeId id : record.members) {
+      const Datanode* node = registry_.Find(id);
+      if (node != nullptr && node->state != NodeState::kDead) have.push_back(node->index);
+    }
+  }
+  // None at all is nothing that a copy could help.
+  if (have.empty() || have.size() >= record.replication) return false;
+  if (!queue_.TargetsOf(block).empty()) return true;
+  for (const auto& node : registry_.nodes()) {
+    if (node->state == NodeState::kLive && node->connected && Fenced(*node) &&
+        node->available_bytes > record.length && !doomed_.contains({block, node->index}) &&
+        std::find(have.begin(), have.end(), node->index) == have.end()) {
+      return true;
+    }
+  }
+  return false;
+}
+
 Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
                                                               const BlockRecord& record,
                                                               std::string_view client_host,

@@ -152,6 +152,8 @@ class BlockManager {
   Result<std::vector<DatanodeId>> MembersToReopen(BlockId block, const BlockRecord& record,
                                                   std::string_view client_host,
                                                   std::span<const DatanodeId> exclude);
+  /// The block is short of live members, or of copies when it is closed, and there are nodes that could have more.
+  bool CouldHaveMore(BlockId block, const BlockRecord& record) const;
   /// A reader found the replica bad. Without effect when it is the last good one.
   void ReportBad(BlockId block, Stamp stamp, DatanodeId datanode, std::string_view why);
   const Datanode* FindDatanode(DatanodeId id) const { return registry_.Find(id); }

@@ -1,6 +1,7 @@
 // Service: blocks for writing.
 #include <algorithm>
 
+#include "common/base/defects.h"
 #include "namenode/service/handler_util.h"
 
 namespace dfs::nn {
@@ -34,6 +35,9 @@ Status Service::FillWritable(const OpenBlockResult& result, SessionId session,
   out->length = Signed(result.length);
   out->cut_stamp = Signed(result.cut_stamp.value);
   out->cut_length = Signed(result.cut_length);
+  if (auto record = state_.GetBlock(result.block)) {
+    out->expected_replicas = static_cast<int32_t>(record->replication);
+  }
   for (DatanodeId id : result.members) {
     idl::ReplicaLocation& location = out->members.emplace_back();
     location.datanode = Signed(id.value);
@@ -68,6 +72,10 @@ Result<std::vector<DatanodeId>> Service::ChooseMembers(const idl::OpenBlockReque
   switch (record.state) {
     case BlockState::kClosed:
       if (record.stamp != expected) return Status(Code::kStaleStamp, "the block has changed");
+      if (request.await_copies && blocks_.CouldHaveMore(block.id, record) &&
+          !DefectOn(Defect::kReopenedBeforeCopied)) {
+        return Status(Code::kBusy, "copies of the block are being made").WithRetryAfter(100);
+      }
       return blocks_.MembersToReopen(block.id, record, request.client_host_id, exclude);
     case BlockState::kRecovering:
       return Status(Code::kBusy, "the block is being recovered").WithRetryAfter(kRetryBusyMs);

@@ -211,6 +211,8 @@ Status Service::LocateSlots(const Inode& inode, uint64_t first, uint64_t last, s
     b.state = static_cast<int32_t>(record.state);
     b.writer_session = Signed(record.writer.value);
     b.expected_replicas = static_cast<int32_t>(record.replication);
+    b.repair_wanted = record.state == BlockState::kOpen && record.writer.valid() &&
+                      blocks_.CouldHaveMore(slot.id, record);
     b.token = Token(slot.id, record.stamp, false, SessionId());
     corrupt.clear();
     blocks_.Locate(slot.id, record, client_host, &replicas, &corrupt);

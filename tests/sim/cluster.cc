@@ -58,6 +58,7 @@ void SimStats::Add(const SimStats& o) {
   suffix_truncations += o.suffix_truncations;
   snapshot_installs += o.snapshot_installs;
   chain_failures += o.chain_failures;
+  chain_repairs += o.chain_repairs;
   block_recoveries += o.block_recoveries;
   session_expiries += o.session_expiries;
   crashes += o.crashes;
@@ -78,15 +79,16 @@ std::string SimStats::ToString() const {
   return fmt::format(
       "events {} | elections {} (terms led {}), log truncations {} (suffixes {}), snapshot "
       "installs {}, "
-      "chain failures {}, block recoveries {}, session expiries {} | crashes {} (at a sync {}, "
+      "chain failures {} (repairs {}), block recoveries {}, session expiries {} | crashes {} (at a "
+      "sync {}, "
       "torn pages "
       "{}), partitions {}, pauses {}, client deaths {} | operations ok {}, failed {}, unknown {}, "
       "syncs "
       "{}, reads checked {}, histories too hard {}",
       events, elections, terms_led, log_truncations, suffix_truncations, snapshot_installs,
-      chain_failures, block_recoveries, session_expiries, crashes, sync_crashes, torn_pages,
-      partitions, pauses, client_deaths, ops_ok, ops_failed, ops_unknown, syncs_ok, reads_checked,
-      histories_too_hard);
+      chain_failures, chain_repairs, block_recoveries, session_expiries, crashes, sync_crashes,
+      torn_pages, partitions, pauses, client_deaths, ops_ok, ops_failed, ops_unknown, syncs_ok,
+      reads_checked, histories_too_hard);
 }
 
 Host::Host(Cluster& cluster, const std::string& name, const rpc::PeerIdentity& identity)
@@ -316,6 +318,7 @@ Status ClientHost::StartProcess() {
   options.timeout_ns = cluster_.options().client_timeout_ns;
   options.write_buffer_bytes = 256u << 10;
   options.read_ahead_bytes = 64u << 10;
+  options.repair_after_ns = kSecond;
   core_ = client::ClientCore::Create(network_, Random(cluster_.random().Next()), options);
   if (on_start) on_start();
   return Status::Ok();
@@ -327,6 +330,10 @@ void ClientHost::Exit() {
   cluster_.scheduler().After(cluster_.random().Between(10 * kMillisecond, kSecond), [this] {
     if (!up()) Start();
   });
+}
+
+void ClientHost::Harvest() {
+  if (core_) cluster_.stats().chain_repairs += core_->repairs();
 }
 
 void ClientHost::DestroyProcess() {

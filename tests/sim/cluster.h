@@ -33,6 +33,7 @@ struct SimStats {
   uint64_t suffix_truncations = 0;
   uint64_t snapshot_installs = 0;
   uint64_t chain_failures = 0;
+  uint64_t chain_repairs = 0;
   uint64_t block_recoveries = 0;
   uint64_t session_expiries = 0;
   uint64_t crashes = 0;
@@ -148,6 +149,7 @@ class ClientHost final : public Host {
  private:
   Status StartProcess() override;
   void DestroyProcess() override;
+  void Harvest() override;
 
   const uint64_t number_;
   std::shared_ptr<client::ClientCore> core_;

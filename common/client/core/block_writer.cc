@@ -54,10 +54,12 @@ BlockWriter::BlockWriter(std::shared_ptr<ClientCore> core, BlockWriterParams par
       expected_stamp_(params.expected_stamp),
       confirmed_stamp_(params.expected_stamp),
       committed_length_(params.length),
+      await_copies_(params.await_copies),
       last_used_ns_(core_->Now()) {}
 
 BlockWriter::~BlockWriter() {
   if (timer_ != 0) core_->executor().Cancel(timer_);
+  if (repair_timer_ != 0) core_->executor().Cancel(repair_timer_);
   if (stream_ != nullptr) stream_->Detach();
 }
 
@@ -69,6 +71,7 @@ void BlockWriter::SendOpenBlock() {
   request.slot = static_cast<int64_t>(params_.slot);
   request.expected_stamp = static_cast<int64_t>(expected_stamp_);
   request.nothing_acknowledged = members_anew_;
+  request.await_copies = await_copies_;
   core_->FillCaller(&request.caller);
   for (uint64_t node : unreachable_) request.exclude.push_back(static_cast<int64_t>(node));
   request.client_host_id = core_->options().host_id;
@@ -83,6 +86,8 @@ void BlockWriter::OnOpened(Result<idl::OpenBlockReply> reply) {
   if (!reply && reply.error().Is(Code::kBusy)) {
     // Another session has it open: it closes it, or dies and recovery does. Both take a while.
     if (busy_since_ns_ == 0) busy_since_ns_ = core_->Now();
+    // The copies may take long, or never succeed: then with the members that there are.
+    if (core_->Now() - busy_since_ns_ > core_->options().timeout_ns / 4) await_copies_ = false;
     if (core_->Now() - busy_since_ns_ < core_->options().timeout_ns) {
       RetryAfter(kBusyRetryNs, reopening_ ? &BlockWriter::LookAgain : &BlockWriter::SendOpenBlock);
       return;
@@ -132,7 +137,9 @@ void BlockWriter::BecomeOpen() {
   state_ = State::kOpen;
   members_anew_ = false;
   reopening_ = false;
+  await_copies_ = false;
   busy_since_ns_ = 0;
+  ArmRepair();
   // With nothing unacknowledged there is nothing to start a stream for, and the fault has been dealt with.
   if (writer_.idle()) writer_.Pause();
   auto keep = shared_from_this();
@@ -163,6 +170,7 @@ Status BlockWriter::TakeBlock(const idl::WritableBlock& block) {
   target_.token = block.token;
   target_.session = params_.session;
   target_.inode = params_.inode;
+  expected_replicas_ = static_cast<uint64_t>(std::max(block.expected_replicas, 0));
   ++layout_version_;
   return Status();
 }

@@ -32,6 +32,10 @@ struct BlockWriterParams {
   uint64_t length = 0;          // committed
   uint64_t session = 0;
   uint64_t slot_offset = 0;  // in the file
+  /// How long after it was opened or lost a member the namenode is asked whether the block could have more; 0: never.
+  int64_t repair_after_ns = 0;
+  bool await_copies =
+      false;  // it was closed to be repaired: opened when it has its replicas again, or after a while
 };
 
 struct BlockClose {
@@ -92,6 +96,9 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   /// Grows whenever stamp or members change.
   uint64_t layout_version() const { return layout_version_; }
   uint32_t exclusions() const { return exclusions_; }
+  /// The block is short of members, and there are datanodes for more: it should be closed, and opened again with
+  /// await_copies (protocols 4.4). Told by on_change.
+  bool repair_wanted() const { return repair_wanted_; }
 
  private:
   enum class State { kOpening, kOpen, kExcluding, kCommitting, kClosed, kFailed };
@@ -135,6 +142,10 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   void OnCloseCommitted(Result<idl::AttrReply> reply);
   void RetryAfter(int64_t delay_ns, void (BlockWriter::*what)());
   void Fail(Status why);
+  // block_writer_repair.cc
+  void ArmRepair();
+  void AskForRepair();
+  void OnRepairAnswer(uint64_t stamp, const Result<idl::GetBlocksReply>& reply);
   void CheckRetired();
   int64_t GiveUpAt();
 
@@ -172,6 +183,10 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   std::vector<StatusDone> close_waiters_;  // lengths that the commit of the close covers
   int64_t trouble_since_ns_ = 0;           // 0: none
   int64_t busy_since_ns_ = 0;
+  bool await_copies_ = false;
+  uint64_t expected_replicas_ = 0;
+  bool repair_wanted_ = false;
+  Executor::TimerId repair_timer_ = 0;
   uint64_t acked_at_trouble_ = 0;
   uint64_t layout_version_ = 0;
   uint32_t exclusions_ = 0;

@@ -41,9 +41,9 @@ void BlockWriter::HandleFault() {
     return;
   }
   const uint64_t at_fault = fault.member.value;
-  if (std::find(unreachable_.begin(), unreachable_.end(), at_fault) == unreachable_.end()) {
-    unreachable_.push_back(at_fault);
-  }
+  const bool again =
+      std::find(unreachable_.begin(), unreachable_.end(), at_fault) != unreachable_.end();
+  if (!again) unreachable_.push_back(at_fault);
   core_->MarkSlow(at_fault);
   std::vector<int64_t> survivors;
   for (const wire::Member& member : target_.members) {
@@ -61,7 +61,8 @@ void BlockWriter::HandleFault() {
     members_anew_ = true;
     expected_stamp_ = target_.stamp;
     confirmed_stamp_ = 0;
-    if (survivors.empty()) {
+    if (survivors.empty() || again) {
+      // There are no others: it may be back, or recovered, a little later.
       RetryAfter(kSameMembersRetryNs, &BlockWriter::SendOpenBlock);
     } else {
       SendOpenBlock();
@@ -115,6 +116,7 @@ void BlockWriter::OnExcluded(Result<idl::OpenBlockReply> reply) {
     return;
   }
   state_ = State::kOpen;
+  ArmRepair();
   // With nothing unacknowledged there is nothing to start a stream for, and the fault has been dealt with.
   if (writer_.idle()) writer_.Pause();
   auto keep = shared_from_this();
@@ -388,6 +390,7 @@ void BlockWriter::Fail(Status why) {
   state_ = State::kFailed;
   error_ = std::move(why);
   if (timer_ != 0) core_->executor().Cancel(std::exchange(timer_, 0));
+  if (repair_timer_ != 0) core_->executor().Cancel(std::exchange(repair_timer_, 0));
   if (stream_ != nullptr) {
     stream_->Detach();
     stream_.reset();

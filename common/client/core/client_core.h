@@ -41,6 +41,8 @@ struct CoreOptions {
   int64_t read_patience_ns = 3 * kSecond;
   /// Block locations may be used for this long (protocols: a reader without a session).
   int64_t location_age_ns = 3 * kSecond;
+  /// An open block that is short of members is looked after so long after that, and again (protocols 4.4).
+  int64_t repair_after_ns = 5 * kSecond;
   wire::ChainWriterLimits chain;
 };
 
@@ -56,6 +58,9 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   int64_t Deadline() const { return Now() + options_.timeout_ns; }
   Random& random() { return random_; }
   const CoreOptions& options() const { return options_; }
+  /// Blocks closed by their writer to be brought back to their number of replicas.
+  void CountRepair() { ++repairs_; }
+  uint64_t repairs() const { return repairs_; }
   NamenodeLink& link() { return *link_; }
   Session& session() { return *session_; }
   const std::shared_ptr<wire::StreamPool>& pool() { return pool_; }
@@ -91,6 +96,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   std::shared_ptr<Session> session_;
   std::shared_ptr<wire::StreamPool> pool_;
   OpenFiles files_{*this};
+  uint64_t repairs_ = 0;
   uint32_t inline_limit_ = 0;
   bool inline_limit_known_ = false;
   mutable std::map<uint64_t, int64_t> slow_until_ns_;

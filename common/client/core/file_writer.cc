@@ -11,6 +11,7 @@ namespace dfs::client {
 namespace {
 constexpr uint64_t kPacket = wire::ChainWriter::kMaxPacketBytes;
 constexpr int64_t kPollNs = 250 * kMillisecond;
+constexpr int kMostRepairDoublings = 6;
 }  // namespace
 
 FileWriter::FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_t max_open)
@@ -146,6 +147,12 @@ void FileWriter::OpenSlot(uint64_t index, Slot& slot) {
   params.length = slot.length;
   params.session = session_;
   params.slot_offset = index * block_size_;
+  params.repair_after_ns = core_->options().repair_after_ns;
+  if (auto repair = repairs_.find(index); repair != repairs_.end()) {
+    params.await_copies = std::exchange(repair->second.just_closed, false);
+    // A member that this client alone cannot reach would come and go for ever.
+    params.repair_after_ns <<= std::min(repair->second.times, kMostRepairDoublings);
+  }
   slot.writer = BlockWriter::Create(core_, params, [weak = weak_from_this(), index] {
     if (auto self = weak.lock()) self->OnBlockChange(index);
   });
@@ -158,7 +165,25 @@ void FileWriter::OnBlockChange(uint64_t index) {
     Fail(it->second.writer->error());
     return;
   }
+  if (it != slots_.end() && it->second.writer != nullptr && it->second.writer->repair_wanted()) {
+    // This runs within the block writer.
+    core_->executor().Post([weak = weak_from_this(), index] {
+      if (auto self = weak.lock()) self->RepairSlot(index);
+    });
+  }
   CheckWaiters();
+}
+
+void FileWriter::RepairSlot(uint64_t index) {
+  auto it = slots_.find(index);
+  if (it == slots_.end() || !error_.ok() || closing_ || abandoned_ || truncating_) return;
+  Slot& slot = it->second;
+  if (slot.writer == nullptr || slot.closing || !slot.writer->repair_wanted()) return;
+  core_->CountRepair();
+  Repair& repair = repairs_[index];
+  ++repair.times;
+  repair.just_closed = true;
+  CloseSlot(index, BlockClose(), [](Status) {});
 }
 
 void FileWriter::LimitOpenSlots(uint64_t keep) {

@@ -141,6 +141,8 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   void DrainDeferred(uint64_t index);
   void LimitOpenSlots(uint64_t keep);
   void OnBlockChange(uint64_t index);
+  /// Closes a block that is short of members, to be copied; the next write opens it again.
+  void RepairSlot(uint64_t index);
   /// Runs done when no write waits for a slot to become known or closed.
   void Settled(StatusDone done);
   void CheckWaiters();
@@ -212,6 +214,11 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   bool abandoned_ = false;
   int64_t write_time_ns_ = 0;
   uint32_t exclusions_ = 0;
+  struct Repair {
+    int times = 0;
+    bool just_closed = false;
+  };
+  std::map<uint64_t, Repair> repairs_;  // by slot
   uint64_t layout_version_ = 0;
   Status error_;
 };

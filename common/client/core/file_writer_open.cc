@@ -109,6 +109,7 @@ void FileWriter::AdoptFirstBlock(const idl::WritableBlock& block) {
   BlockWriterParams params;
   params.inode = inode_;
   params.session = session_;
+  params.repair_after_ns = core_->options().repair_after_ns;
   slot.writer = BlockWriter::Adopt(core_, params, block, [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->OnBlockChange(0);
   });
