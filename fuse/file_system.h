@@ -128,6 +128,9 @@ class FileSystem {
   Descriptor* NewDescriptor(const idl::Attr& attr, int flags);
   idl::Attr Seen(idl::Attr attr) const;
   AttrDone WithOverlay(AttrDone done);
+  void Change(const Caller& who, uint64_t inode, const AttrChange& change, AttrDone done);
+  /// A change of the mode that the namenode refused: the kernel's own, when it does no more than that.
+  void DropPrivileges(const Caller& who, uint64_t inode, AttrChange change, AttrDone done);
   void SendSetAttr(const Caller& who, uint64_t inode, const AttrChange& change, AttrDone done);
   void SendWhenFree(const Caller& who, const idl::SetAttrRequest& request, int64_t poll_ns,
                     int64_t deadline_ns, AttrDone done);

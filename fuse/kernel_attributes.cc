@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -80,10 +80,20 @@ void AnswerXattr(const CallPtr& call, const std::string& value, size_t size) {
   call->Bytes(value);
 }
 
+/// ACLs are not kept yet: an attribute that nobody enforces would be a lie.
+bool IsAcl(std::string_view name) {
+  return name.starts_with("system.");
+}
+
+/// The kernel asks for it before every write, and a mount is nosuid by default.
+bool IsCapability(std::string_view name) {
+  return name == "security.capability";
+}
+
 void GetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, size_t size) {
   auto call = Call::Of(req);
-  // The kernel asks this before every write.
-  if (std::strcmp(name, "security.capability") == 0) return call->ErrorNumber(ENODATA);
+  if (IsCapability(name)) return call->ErrorNumber(ENODATA);
+  if (IsAcl(name)) return call->ErrorNumber(EOPNOTSUPP);
   OnBehalf(
       call,
       [call, ino = call->Inode(ino), name = std::string(name)](const Caller& who, auto done) {
@@ -112,6 +122,7 @@ void ListXattr(fuse_req_t req, fuse_ino_t ino, size_t size) {
 void SetXattr(fuse_req_t req, fuse_ino_t ino, const char* name, const char* value, size_t size,
               int flags) {
   auto call = Call::Of(req);
+  if (IsCapability(name) || IsAcl(name)) return call->ErrorNumber(EOPNOTSUPP);
   OnBehalf(
       call,
       [call, ino = call->Inode(ino), name = std::string(name), value = std::string(value, size),

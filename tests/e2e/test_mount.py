@@ -343,6 +343,114 @@ def test_other_users():
                                       capture_output=True, timeout=60 * PATIENCE)
                 require((done.returncode == 0) == ok, f"group {group}: {done.stderr.decode()}")
             require(os.stat(f"{root}/group/x").st_uid == 9999, "owner")
+            check_privilege_bits(root)
+
+
+AS_USER = "import os,sys; os.setgroups([]); os.setgid(9999); os.setuid(9999); "
+
+
+def check_privilege_bits(root):
+    """S_ISUID and S_ISGID go when somebody without privileges changes the file; S_ISVTX and S_ISGID of directories."""
+    def user(code):
+        done = subprocess.run([sys.executable, "-c", AS_USER + code, root], capture_output=True, text=True,
+                              timeout=60 * PATIENCE, check=False)
+        return "" if done.returncode == 0 else done.stderr
+
+    os.chmod(root, 0o777)
+    path = f"{root}/privileged"
+    for code in ("os.pwrite(os.open(sys.argv[1] + '/privileged', os.O_WRONLY), b'x', 1)",
+                 "os.truncate(sys.argv[1] + '/privileged', 2)",
+                 "open(sys.argv[1] + '/privileged', 'w').close()"):
+        with open(path, "w", encoding="utf-8") as f:
+            f.write("text")
+        os.chmod(path, 0o6777)
+        require(user(code) == "", f"{code}: {user(code)}")
+        require(os.stat(path).st_mode & 0o7777 == 0o777, f"{code} left {os.stat(path).st_mode:o}")
+    os.chmod(path, 0o6777)
+    os.chown(path, 9999, 9999)
+    require(os.stat(path).st_mode & 0o6000 == 0, f"chown left {os.stat(path).st_mode:o}")
+    require("PermissionError" in user("os.chown(sys.argv[1] + '/privileged', 5, 5)"), "a user gave a file away")
+
+    os.mkdir(f"{root}/sticky")
+    os.chmod(f"{root}/sticky", 0o1777)
+    with open(f"{root}/sticky/root", "w", encoding="utf-8"):
+        pass
+    require("Operation not permitted" in user("os.unlink(sys.argv[1] + '/sticky/root')"), "a sticky directory")
+    os.chown(f"{root}/sticky", 0, 4242)
+    os.chmod(f"{root}/sticky", 0o3777)
+    require(user("os.umask(0o27); os.mkdir(sys.argv[1] + '/sticky/d'); os.close(os.open(sys.argv[1] + '/sticky/f', os.O_CREAT))") == "",
+            "create in a directory of a group")
+    st = os.stat(f"{root}/sticky/d")
+    require(st.st_gid == 4242 and st.st_mode & 0o7777 == 0o2750, f"a directory below S_ISGID: {st}")
+    st = os.stat(f"{root}/sticky/f")
+    require(st.st_gid == 4242 and st.st_mode & 0o7777 == 0o750, f"a file below S_ISGID: {st}")
+    for name in ("system.posix_acl_access", "security.capability"):
+        try:
+            os.setxattr(path, name, b"\x02\x00\x00\x00")
+            require(False, f"{name} was taken, and nobody keeps it")
+        except OSError as e:
+            require(e.errno in (errno.EOPNOTSUPP, errno.EINVAL), f"{name}: {e}")
+
+
+def test_cluster_away():
+    """Without a leader calls fail after timeo, and Ctrl-C ends them at once; when it is back the mount goes on."""
+    with Cluster(namenodes=1, datanodes=1) as c, mounted(c, "soft", "-o", "timeo=2s") as (soft, _), \
+            mounted(c, "hard", "-o", "hard") as (hard, _):
+        with open(f"{soft}/f", "w", encoding="utf-8") as f:
+            f.write("here")
+        c.run("dev", "pause", c.dir, "namenode-1")
+        try:
+            os.stat(f"{soft}/f")
+            require(False, "a stat without a namenode")
+        except OSError as e:
+            require(e.errno in (errno.ETIMEDOUT, errno.EIO), f"{e}")
+        for signal_number in (signal.SIGINT, signal.SIGKILL):
+            with subprocess.Popen(["cat", f"{hard}/f"], stderr=subprocess.DEVNULL) as cat:
+                wait_for("cat to wait", lambda: waits_for_fuse(cat.pid))
+                cat.send_signal(signal_number)
+                require(cat.wait(60 * PATIENCE) == -signal_number, f"{cat.returncode}")
+        with subprocess.Popen(["cat", f"{hard}/f"], stdout=subprocess.PIPE) as cat:
+            wait_for("cat to wait", lambda: waits_for_fuse(cat.pid))
+            c.run("dev", "resume", c.dir, "namenode-1")
+            require(cat.communicate(timeout=60 * PATIENCE)[0] == b"here", "a call that waited on a hard mount")
+        wait_for("the soft mount", lambda: reads(f"{soft}/f") == "here")
+
+
+def reads(path):
+    try:
+        with open(path, encoding="utf-8") as f:
+            return f.read()
+    except OSError:
+        return None
+
+
+def waits_for_fuse(pid):
+    try:
+        with open(f"/proc/{pid}/wchan", encoding="utf-8") as f:
+            where = f.read()
+        return "fuse" in where or "request_wait" in where
+    except OSError:
+        return False
+
+
+def resident_peak(pid):
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM")) << 10
+
+
+def test_memory():
+    """Nothing is staged whole: a long file and a long directory."""
+    with Cluster(namenodes=1, datanodes=1) as c, mounted(c) as (root, process):
+        sh("head -c 400M /dev/zero > long && cmp -n 400M long /dev/zero && truncate -s 8G long && "
+           "dd if=long of=/dev/null bs=1M skip=7000 status=none && rm long", root)
+        os.mkdir(f"{root}/d")
+        for i in range(3_000):
+            os.mknod(f"{root}/d/{'n' * 200}{i}")
+        require(len(os.listdir(f"{root}/d")) == 3_000, "a long listing")
+        require(sum(1 for e in os.scandir(f"{root}/d") if e.stat().st_size == 0) == 3_000, "with attributes")
+        peak = resident_peak(process.pid)
+        log(f"dfs-fuse took {peak >> 20} MiB at most")
+        require(peak < 200 << 20, f"{peak >> 20} MiB")
 
 
 def test_exerciser():
@@ -451,7 +559,7 @@ def test_faults():
 
 def test_killed_mount():
     """kill -9 of dfs-fuse: what was synced is there, the directory can be unmounted and mounted again."""
-    with Cluster(namenodes=1, datanodes=3) as c:
+    with Cluster(namenodes=1, datanodes=3, options=("--namenode-setting", "sessions.expiry_ms=6000")) as c:
         path = os.path.join(c.home, "mnt")
         os.mkdir(path)
         with subprocess.Popen([FUSE, "-f", path], env=c.env) as process:
@@ -461,10 +569,16 @@ def test_killed_mount():
                 os.write(fd, b"s" * 200_000)
                 os.fsync(fd)
                 os.write(fd, b"t" * 200_000)
+                gone = os.open(f"{path}/gone", os.O_CREAT | os.O_RDWR)
+                os.write(gone, b"g" * 200_000)
+                os.fsync(gone)
+                os.unlink(f"{path}/gone")
+                require(c.status()["blocks"] == 2, "a file that is open and unlinked")
                 process.kill()
                 process.wait()
-                with contextlib.suppress(OSError):
-                    os.close(fd)
+                for each in (fd, gone):
+                    with contextlib.suppress(OSError):
+                        os.close(each)
                 try:
                     os.stat(f"{path}/f")
                     require(False, "a dead mount answers")
@@ -476,6 +590,8 @@ def test_killed_mount():
         with mounted(c) as (root, _):
             data = open(f"{root}/f", "rb").read()
             require(data.startswith(b"s" * 200_000), f"{len(data)} bytes")
+            # What only the dead mount held open goes when its session ends.
+            wait_for("the unlinked file's block to go", lambda: c.status()["blocks"] == 1)
 
 
 def test_messages():
@@ -565,4 +681,5 @@ def run_some(*tests):
 if __name__ == "__main__":
     check_machine()
     run_some(test_messages, test_verbs, test_posix, test_other_users, test_copies, test_development, test_fio,
-             test_exerciser, test_random_operations, test_two_mounts, test_sqlite, test_faults, test_killed_mount)
+             test_exerciser, test_random_operations, test_two_mounts, test_sqlite, test_faults,
+             test_cluster_away, test_killed_mount, test_memory)
