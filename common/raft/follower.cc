@@ -11,6 +11,7 @@ constexpr size_t kMaxForwardedReads = 16384;
 void Raft::HeardLeader(const Message& m) {
   leader_ = m.from;
   heard_leader_ns_ = now_;
+  candidacies_ = 0;
   ResetElectionTimer();
 }
 

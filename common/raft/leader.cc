@@ -9,6 +9,7 @@ void Raft::BecomeLeader() {
   DFS_CHECK(role_ == Role::kCandidate);
   role_ = Role::kLeader;
   leader_ = options_.id;
+  candidacies_ = 0;
   votes_.clear();
   progress_.clear();
   for (NodeId id : configuration_.All()) {

@@ -41,6 +41,10 @@ bool Raft::SoleVoter() const {
 void Raft::ResetElectionTimer() {
   election_deadline_ns_ =
       now_ + random_.Between(options_.election_min_ns, options_.election_max_ns);
+  // A majority answered the pre-vote and yet nobody leads: votes cross, or they take longer than this to become durable.
+  if (role_ == Role::kCandidate) {
+    election_deadline_ns_ += (election_deadline_ns_ - now_) * (candidacies_ - 1);
+  }
 }
 
 int64_t Raft::NextDeadlineNs() const {
@@ -60,7 +64,10 @@ void Raft::Tick(int64_t now_ns) {
   FailForwardedReads(Code::kTimedOut, "no answer from the leader", now_);
   if (role_ != Role::kLeader) {
     if (now_ < election_deadline_ns_) return;
-    if (configuration_.IsVoter(options_.id)) return Campaign();
+    // A term or vote on its way to a slow disk: whoever gave it up for another term would need the disk again, and so for
+    // ever. When it is durable the waiting for answers begins (OnPersisted).
+    const bool waits_for_disk = hard_dirty_ || hard_sequence_ > persisted_sequence_;
+    if (configuration_.IsVoter(options_.id) && !waits_for_disk) return Campaign();
     return ResetElectionTimer();
   }
   if (now_ >= heartbeat_due_ns_) {
@@ -136,6 +143,9 @@ void Raft::OnPersisted(uint64_t sequence, int64_t now_ns) {
   ready.assign(std::make_move_iterator(held_.begin()), std::make_move_iterator(keep));
   held_.erase(held_.begin(), keep);
   for (Held& held : ready) {
+    const bool vote = held.message.type == MessageType::kVote ||
+                      (held.message.type == MessageType::kVoteReply && !held.message.reject);
+    if (vote && role_ != Role::kLeader) ResetElectionTimer();  // it leaves only now
     if (held.message.to != options_.id) {
       Send(std::move(held.message));
     } else if (role_ == Role::kCandidate && held.message.term == hard_.term) {
@@ -268,6 +278,7 @@ void Raft::BecomePreCandidate() {
 void Raft::BecomeCandidate() {
   SetHardState(hard_.term + 1, options_.id);
   role_ = Role::kCandidate;
+  candidacies_ = std::min(candidacies_ + 1, kMostCandidacies);
   leader_ = NodeId();
   votes_.clear();
   ResetElectionTimer();

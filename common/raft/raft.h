@@ -234,6 +234,9 @@ class Raft {
   HardState hard_;
   NodeId leader_;
   int64_t election_deadline_ns_ = 0;
+  /// Since a leader was heard. Each waits longer for votes than the one before, up to this many times.
+  static constexpr int kMostCandidacies = 4;
+  int candidacies_ = 0;
   /// When a leader was last heard and answered. Survives changes of term: it is what leases rest
   /// on.
   int64_t heard_leader_ns_;

@@ -15,6 +15,8 @@ namespace dfs::nn {
 namespace {
 
 constexpr int64_t kMarkAfterNs = 1 * kSecond;  // of idleness, protocols 9.3
+/// A disk whose last write took longer is not waited for on the loop, where heartbeats have to be answered.
+constexpr auto kSlowWrite = std::chrono::milliseconds(50);
 
 class InlineLogWriter final : public LogWriter {
  public:
@@ -66,7 +68,7 @@ class ThreadedLogWriter final : public LogWriter {
       std::unique_lock lock(mutex_);
       // Completions keep their order: nothing may be under way, nor posted and not yet delivered.
       bool inline_now = on_caller && options_.inline_when_idle && queue_.empty() && !busy_ &&
-                        state_->undelivered == 0 && truncate_to_ == 0;
+                        !slow_ && state_->undelivered == 0 && truncate_to_ == 0;
       if (!inline_now) {
         queue_.push_back({std::move(batch), std::move(done)});
         lock.unlock();
@@ -75,13 +77,13 @@ class ThreadedLogWriter final : public LogWriter {
       }
       busy_ = true;
     }
+    const auto began = std::chrono::steady_clock::now();
     Status written = storage_.Write(batch);
     bool spare = storage_.NeedsSpare();
     {
       std::lock_guard lock(mutex_);
       busy_ = false;
-      unmarked_ = true;
-      last_write_ = std::chrono::steady_clock::now();
+      NoteWrite(began);
       want_spare_ = want_spare_ || spare;
     }
     if (spare) wake_preparer_.notify_one();
@@ -130,6 +132,13 @@ class ThreadedLogWriter final : public LogWriter {
         d(status);
       }
     });
+  }
+
+  /// mutex_ held.
+  void NoteWrite(std::chrono::steady_clock::time_point began) {
+    unmarked_ = true;
+    last_write_ = std::chrono::steady_clock::now();
+    slow_ = last_write_ - began > kSlowWrite;
   }
 
   void RunWriter() {
@@ -184,13 +193,13 @@ class ThreadedLogWriter final : public LogWriter {
       requests.push_back(&item.batch);
       done.push_back(std::move(item.done));
     }
+    const auto began = std::chrono::steady_clock::now();
     Status written = storage_.Write(requests);
     bool spare = storage_.NeedsSpare();
     Deliver(std::move(done), written);
     lock->lock();
     busy_ = false;
-    unmarked_ = true;
-    last_write_ = std::chrono::steady_clock::now();
+    NoteWrite(began);
     if (spare) {
       want_spare_ = true;
       wake_preparer_.notify_one();
@@ -224,9 +233,10 @@ class ThreadedLogWriter final : public LogWriter {
   bool busy_ = false;  // somebody uses the storage's writing side
   bool stopping_ = false;
   bool unmarked_ = false;
+  bool slow_ = false;  // the last write was
   bool want_spare_ = false;
   LogIndex truncate_to_ = 0;
-  // Only for the pause before a mark: no decision of the protocol rests on it.
+  // Only for the pause before a mark, and which thread writes: no decision of the protocol rests on it.
   std::chrono::steady_clock::time_point last_write_{};
   std::thread writer_;
   std::thread preparer_;

@@ -6,6 +6,11 @@
 
 namespace dfs::nn {
 
+namespace {
+constexpr int64_t kStoodStillNs = 100 * kMillisecond;
+constexpr int64_t kLookFirstNs = 20 * kMillisecond;
+}  // namespace
+
 void Replica::Impl::Schedule() {
   if (turn_scheduled || stopped) return;
   turn_scheduled = true;
@@ -36,13 +41,27 @@ void Replica::Impl::ArmTimer() {
   if (timer != 0 && timer_deadline_ns <= deadline) return;  // it looks again when it fires
   if (timer != 0) executor.Cancel(timer);
   timer_deadline_ns = deadline;
-  timer = executor.RunAfter(std::max<int64_t>(deadline - Now(), 0), [weak = weak_from_this()] {
+  RunTimerAfter(std::max<int64_t>(deadline - Now(), 0));
+}
+
+void Replica::Impl::RunTimerAfter(int64_t delay_ns) {
+  timer = executor.RunAfter(delay_ns, [weak = weak_from_this()] {
     auto self = weak.lock();
-    if (!self || self->stopped) return;
-    self->timer = 0;
-    self->core->Tick(self->Now());
-    self->Turn();
+    if (self && !self->stopped) self->OnTimer();
   });
+}
+
+void Replica::Impl::OnTimer() {
+  timer = 0;
+  // The loop stood still (a slow sync on it, a stopped process): what came meanwhile, a leader's heartbeat perhaps, is
+  // looked at before it counts as missing.
+  const bool late = Now() - timer_deadline_ns > kStoodStillNs;
+  if (late && !core->is_leader() && !std::exchange(looks_first, true)) {
+    return RunTimerAfter(kLookFirstNs);
+  }
+  looks_first = false;
+  core->Tick(Now());
+  Turn();
 }
 
 bool Replica::Impl::Drive() {

@@ -53,6 +53,8 @@ struct Replica::Impl final : std::enable_shared_from_this<Replica::Impl>, PeerLi
   void CheckLeadership();
   void LoseLeadership();
   void ArmTimer();
+  void RunTimerAfter(int64_t delay_ns);
+  void OnTimer();
   void Propose(std::string command, ProposeDone done);
   void ReadBarrier(ReadDone done);
   template <class Callback, class Argument>
@@ -93,6 +95,7 @@ struct Replica::Impl final : std::enable_shared_from_this<Replica::Impl>, PeerLi
   bool apply_deferred = false;  // to the next turn, by the last one
   Executor::TimerId timer = 0;
   int64_t timer_deadline_ns = 0;
+  bool looks_first = false;  // the timer came late, and fires once more
 
   LogPosition applied;
   LogPosition flushed;

@@ -40,6 +40,50 @@ TEST(RaftElectionTest, ACandidateDoesNotCountItsOwnVoteBeforeItIsDurable) {
   EXPECT_EQ(s.at(1).commit_index(), 1u);  // the no-op, once durable
 }
 
+// With fsyncs that take longer than the election time-out a candidate that began anew each time, and a voter that did,
+// would never come to an end.
+TEST(RaftElectionTest, ASlowDiskDoesNotMakeACandidateBeginAnew) {
+  Script s(3);
+  s.now += 2 * kSecond;
+  s.TimeOut(1);
+  s.Deliver();
+  s.Deliver();
+  ASSERT_EQ(s.at(1).role(), Role::kCandidate);
+  for (int i = 0; i < 5; ++i) s.TimeOut(1);
+  EXPECT_EQ(s.at(1).role(), Role::kCandidate);
+  EXPECT_TRUE(s.Wire().empty());
+  s.Persist(1);
+  EXPECT_EQ(s.Wire(), (Lines{"1>2 vote t1 last 0/0", "1>3 vote t1 last 0/0"}));
+  EXPECT_GE(s.at(1).NextDeadlineNs() - s.now, s.base.election_min_ns) << "it waits from now on";
+  s.Deliver();
+  for (int i = 0; i < 5; ++i) s.TimeOut(2);  // its vote is on its way to the disk
+  EXPECT_TRUE(s.Wire().empty());
+  s.Persist(2);
+  EXPECT_GE(s.at(2).NextDeadlineNs() - s.now, s.base.election_min_ns);
+  s.Deliver();
+  EXPECT_TRUE(s.at(1).is_leader());
+  EXPECT_EQ(s.at(1).term(), 1u);
+}
+
+TEST(RaftElectionTest, EachCandidacyWaitsLongerForVotes) {
+  Script s(3);
+  s.now += 2 * kSecond;
+  for (int n = 1; n <= 6; ++n) {
+    s.TimeOut(1);
+    s.Deliver();  // the others would vote for it
+    s.Deliver();
+    ASSERT_EQ(s.at(1).role(), Role::kCandidate) << n;
+    s.Persist(1);
+    s.TakeWire();  // and do not get to
+    const int64_t wait = s.at(1).NextDeadlineNs() - s.now;
+    EXPECT_GE(wait, std::min(n, 4) * s.base.election_min_ns);
+    EXPECT_LE(wait, std::min(n, 4) * s.base.election_max_ns);
+  }
+  s.TimeOut(1);
+  s.Settle();
+  ASSERT_TRUE(s.at(1).is_leader());
+}
+
 TEST(RaftElectionTest, VoteIsGivenOnceATerm) {
   Script s(3);
   Message a = s.Make(MessageType::kVote, 1, 3, 5);

@@ -102,6 +102,28 @@ TEST_F(LogWriterTest, WritesOnTheCallersThreadWhenIdle) {
   writer->Stop();
 }
 
+// The loop of a follower must not stand still with a disk that does.
+TEST_F(LogWriterTest, ASlowDiskIsNotWaitedForByTheCaller) {
+  auto writer = NewThreadedLogWriter(log_->storage, executor_);
+  env_.SetSyncHook([](const std::string&) {
+    const int64_t until = SystemClock().BootNs() + 60 * kMillisecond;
+    while (SystemClock().BootNs() < until) std::this_thread::yield();
+  });
+  bool done = false;
+  writer->Append(Entries(1, 1, 1), true, [&](Status) { done = true; });
+  EXPECT_TRUE(done);  // nobody could know
+  std::mutex gate;
+  gate.lock();
+  env_.SetSyncHook([&](const std::string&) { std::lock_guard wait(gate); });
+  done = false;
+  writer->Append(Entries(2, 1, 1), true, [&](Status) { done = true; });
+  EXPECT_FALSE(done);  // or this would never return
+  gate.unlock();
+  executor_.RunUntil([&] { return done; });
+  writer->Stop();
+  env_.SetSyncHook(nullptr);
+}
+
 TEST_F(LogWriterTest, ReportsAFailedSyncToAllThatFollows) {
   FaultEnv::Fault fault;
   fault.op = FaultEnv::Op::kSync;
