@@ -357,6 +357,29 @@ TEST_F(Cluster, AnAbandonedWriterLetsTheNextOneIn) {
   EXPECT_TRUE(content.substr(0, 300'000) == Pattern(300'000, 3));
 }
 
+TEST_F(Cluster, WhatIsSyncedIsReadByAnotherClientAtOnce) {
+  auto other = Client::connect({});
+  ASSERT_TRUE(other.ok());
+  OpenOptions options;
+  options.create = true;
+  options.creation.block_size = 256u << 10;
+  auto file = fs_.open_rw("/synced", options);
+  ASSERT_TRUE(file.ok()) << file.error().ToString();
+  std::string model;
+  // At the end, in a hole three blocks before it, and within a block behind what it has.
+  for (const uint64_t offset : {1'000'000u, 300'000u, 400'000u, 350'000u, 1'000'100u, 300'001u}) {
+    SCOPED_TRACE(offset);
+    const std::string data = Pattern(4'096, offset);
+    if (model.size() < offset + data.size()) model.resize(offset + data.size());
+    model.replace(offset, data.size(), data);
+    ASSERT_OK(file->write_at(offset, data));
+    ASSERT_OK(file->sync());
+    EXPECT_EQ(other->stat("/synced")->size, model.size());
+    EXPECT_TRUE(other->read_file("/synced").value_or("") == model);
+  }
+  ASSERT_OK(file->close());
+}
+
 /// The block files that this process has open, as links that can be opened anew.
 std::vector<std::string> OpenBlockFiles() {
   std::vector<std::string> found;
