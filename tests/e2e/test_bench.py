@@ -37,5 +37,22 @@ def test_failover_and_restart():
         require(c.run("ls", "-a", "/").text == "", "the benchmark cleans up")
 
 
+def test_mounted_directories():
+    with Cluster(start=False) as c:
+        os.mkdir(f"{c.work}/measured")
+        os.makedirs(f"{c.work}/tree/folder")
+        for i in range(20):
+            with open(f"{c.work}/tree/folder/{i}", "w") as f:
+                f.write("x" * i)
+        done = c.run("bench", "fs", "measured", "--quick", "--tenths", "1", "--tree", "tree", "--json",
+                     code=0 if os.geteuid() == 0 else None)
+        rows = {r["name"]: r for r in done.json()["rows"]}
+        require(all(r["rate"] > 0 for r in rows.values()), f"a row without a rate: {rows}")
+        wanted = 18 if os.geteuid() == 0 else 10  # cold rows need root
+        require(len(rows) >= wanted, f"{len(rows)} rows: {sorted(rows)}")
+        require(os.listdir(f"{c.work}/measured") == [], "it cleans up")
+        c.run("bench", "fs", "nowhere", code=1)
+
+
 if __name__ == "__main__":
-    main(test_quick, test_failover_and_restart)
+    main(test_quick, test_failover_and_restart, test_mounted_directories)

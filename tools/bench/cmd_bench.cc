@@ -12,6 +12,7 @@
 
 #include "common/base/clock.h"
 #include "tools/bench/bare.h"
+#include "tools/bench/fs_workload.h"
 #include "tools/bench/parts.h"
 #include "tools/bench/report.h"
 #include "tools/cli/args.h"
@@ -90,10 +91,15 @@ void Run(const BenchOptions& o, const Bench& bench, Report& report) {
 }  // namespace
 
 int RunBench(const std::vector<std::string>& arguments) {
+  if (!arguments.empty() && arguments[0] == "fs") {
+    return RunFsBench({arguments.begin() + 1, arguments.end()});
+  }
   cli::Args args(
       "bench",
       "Measure a cluster. PART: bare, metadata, small-files, throughput, overwrite, failover, "
-      "million, or all. Without options it takes the development cluster that runs here.",
+      "million, or all; or fs: mounted directories (dfs bench fs --help). Without options it takes "
+      "the "
+      "development cluster that runs here.",
       "  dfs bench metadata\n  dfs bench all --dev /tmp/bench --json > result.json");
   BenchOptions o;
   Bench bench;
