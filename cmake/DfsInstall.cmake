@@ -1,4 +1,5 @@
-# The installed package: headers, libdfs.so.1, libdfs.a, find_package(dfs), pkg-config, the programs.
+# What is installed: headers, libdfs.so.1, libdfs.a, find_package(dfs), pkg-config, the programs.
+# Components: lib, dev, client, server.
 # Included after all targets are known.
 include(GNUInstallDirs)
 
@@ -48,18 +49,27 @@ write_basic_package_version_file(${CMAKE_BINARY_DIR}/libdfs/dfsConfigVersion.cma
   VERSION ${PROJECT_VERSION} COMPATIBILITY SameMajorVersion)
 configure_file(${CMAKE_SOURCE_DIR}/cmake/dfs.pc.in ${CMAKE_BINARY_DIR}/libdfs/dfs.pc @ONLY)
 
-install(TARGETS dfs_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT client)
-install(FILES ${dfs_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT client)
+install(TARGETS dfs_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT lib
+        NAMELINK_COMPONENT dev)
+install(FILES ${dfs_archive} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT dev)
 install(FILES common/client/include/dfs/client.h common/client/include/dfs/types.h
-        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dfs COMPONENT client)
-install(FILES common/base/status.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dfs COMPONENT client)
+        DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dfs COMPONENT dev)
+install(FILES common/base/status.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dfs COMPONENT dev)
 install(FILES ${CMAKE_BINARY_DIR}/libdfs/dfsConfig.cmake
               ${CMAKE_BINARY_DIR}/libdfs/dfsConfigVersion.cmake
-        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dfs COMPONENT client)
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/dfs COMPONENT dev)
 install(FILES ${CMAKE_BINARY_DIR}/libdfs/dfs.pc
-        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT client)
-foreach(program dfs dfs-namenode dfs-datanode)
-  if(TARGET ${program})
-    install(TARGETS ${program} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT programs)
-  endif()
-endforeach()
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT dev)
+install(TARGETS dfs RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT client)
+install(TARGETS dfs-namenode dfs-datanode RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR}
+        COMPONENT server)
+if(TARGET dfs-fuse)
+  install(TARGETS dfs-fuse RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} COMPONENT client)
+  # Where mount(8) looks for them; /sbin is /usr/sbin on every Debian since 12.
+  file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/packaging-links)
+  foreach(helper mount.dfs mount.fuse.dfs)
+    file(CREATE_LINK ../bin/dfs-fuse ${CMAKE_BINARY_DIR}/packaging-links/${helper} SYMBOLIC)
+    install(FILES ${CMAKE_BINARY_DIR}/packaging-links/${helper}
+            DESTINATION ${CMAKE_INSTALL_SBINDIR} COMPONENT client)
+  endforeach()
+endif()

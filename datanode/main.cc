@@ -20,6 +20,7 @@
 #include "common/base/env.h"
 #include "common/base/logging.h"
 #include "common/base/random.h"
+#include "common/base/service_manager.h"
 #include "common/http/http_server.h"
 #include "common/rpc/event_loop.h"
 #include "common/rpc/socket_network.h"
@@ -218,9 +219,11 @@ int Run(Setup setup) {
     datanode->Start();
     fmt::print("{}\n", ReadyLine(*datanode));
     std::fflush(stdout);
+    NotifyServiceManager("READY=1");
   });
   loop.Run();
   LogInfo("stopping");
+  NotifyServiceManager("STOPPING=1");
   pages->reset();  // what it has posted is never run: the loop has ended
   datanode->Stop();
   background_loop.Post([&] { background_loop.Stop(); });  // after what Stop posted there

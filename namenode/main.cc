@@ -18,6 +18,7 @@
 #include "common/auth/key_file.h"
 #include "common/base/config.h"
 #include "common/base/logging.h"
+#include "common/base/service_manager.h"
 #include "common/http/http_server.h"
 #include "common/rpc/event_loop.h"
 #include "common/rpc/socket_network.h"
@@ -288,6 +289,7 @@ void PrintReady(const NamenodeOptions& o, Namenode& namenode) {
   std::string line = ready.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   std::printf("READY %s\n", line.c_str());
   std::fflush(stdout);
+  NotifyServiceManager("READY=1");
 }
 
 /// The pages of a namenode that runs: requests come on the server's thread and are answered on the loop.
@@ -361,6 +363,7 @@ int Serve(NamenodeOptions options, const std::string& http_address) {
     Pages pages;
     loop.WatchFd(signal_fd, EPOLLIN, [&](uint32_t) {
       LogInfo("stopping on a signal");
+      NotifyServiceManager("STOPPING=1");
       loop.Stop();
     });
     // On the loop, where everything of the namenode lives.

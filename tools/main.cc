@@ -61,6 +61,7 @@ constexpr Command kCommands[] = {
     {"dev", "a cluster on this machine, to try things out", dfs::dev::RunDev},
     {"bench", "measure a cluster", dfs::bench::RunBench},
     {"fs", "the same by the grammar of Hadoop: dfs fs -ls /", dfs::hadoop::RunFs},
+    {"keygen", "make a cluster key", dfs::cli::RunKeygen},
     {"completion", "completion for bash, zsh or fish", dfs::cli::RunCompletion},
 };
 

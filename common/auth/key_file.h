@@ -8,7 +8,8 @@
 namespace dfs {
 
 /// The 32 bytes. kNotFound; kAccessDenied when group or others may touch the file (the message says
-/// which chmod helps) or somebody else (not root, not this user) owns it; kCorrupt when it is not a
+/// which chmod helps) or somebody else (not root, not this user) owns it and this is not
+/// root; kCorrupt when it is not a
 /// key.
 Result<std::string> LoadKeyFile(const std::string& path);
 /// Makes a new random key in a new file of mode 0600, synced with its directory. kAlreadyExists

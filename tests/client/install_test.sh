@@ -18,7 +18,9 @@ finish() {
 trap finish EXIT
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-cmake --install "$build_dir" --prefix "$work/prefix" --component client >/dev/null
+for component in lib dev; do
+  cmake --install "$build_dir" --prefix "$work/prefix" --component "$component" >/dev/null
+done
 libdir=$(dirname "$(find "$work/prefix" -name libdfs.a)")
 [ -e "$libdir/libdfs.so.1" ] || fail "no libdfs.so.1"
 

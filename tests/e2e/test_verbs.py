@@ -367,6 +367,15 @@ def test_completion():
     require(run.stdout.split() == ["getfattr", "/complete/directory/", "/complete/different", "--no-glob"], f"{run}")
 
 
+def test_keygen():
+    c.run("keygen", "new.key")
+    key = open(f"{c.work}/new.key").read()
+    require(len(key.strip()) == 64 and os.stat(f"{c.work}/new.key").st_mode & 0o777 == 0o600, "a private key")
+    c.run("keygen", "new.key", code=1)
+    c.run("keygen", "--if-missing", "new.key")
+    require(open(f"{c.work}/new.key").read() == key, "a key is never replaced")
+
+
 def test_usage_errors():
     for argv in (["nonsense"], [], ["ls", "--nonsense"], ["put", "x"], ["mkdir"], ["mv", "/a"],
                  ["dev", "nonsense"], ["stat", "-c", "%Q", "/"]):
@@ -405,4 +414,4 @@ if __name__ == "__main__":
         main(test_put_get_cat, test_trees, test_get_never_leaves_its_target, test_block_sizes, test_names, test_directories,
              test_move_and_remove, test_attributes, test_append_and_tail, test_machine_readable,
              test_copy_inside, test_links, test_globs, test_find_and_count, test_head_and_truncate, test_questions,
-             test_extended_attributes, test_set_replication, test_completion, test_fsck_shows_replicas, test_usage_errors, test_pipes, test_ls_is_quick)
+             test_extended_attributes, test_set_replication, test_completion, test_keygen, test_fsck_shows_replicas, test_usage_errors, test_pipes, test_ls_is_quick)

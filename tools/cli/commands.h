@@ -23,6 +23,7 @@ int RunFsck(const Arguments& arguments);
 int RunGet(const Arguments& arguments);
 int RunGetfattr(const Arguments& arguments);
 int RunHead(const Arguments& arguments);
+int RunKeygen(const Arguments& arguments);
 int RunLn(const Arguments& arguments);
 int RunLs(const Arguments& arguments);
 int RunMkdir(const Arguments& arguments);
