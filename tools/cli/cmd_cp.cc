@@ -6,12 +6,10 @@
 
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
 #include "tools/cli/copy_options.h"
 #include "tools/cli/glob.h"
-#include "tools/cli/json_out.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/tree.h"
 #include "tools/cli/verb.h"
@@ -254,18 +252,7 @@ int RunCp(const Arguments& arguments) {
     copier.Copy(source, beneath ? JoinPath(target, BaseName(source)) : target);
   }
   copier.Finish();
-  const Progress& p = copier.progress();
-  if (verb.json()) {
-    PrintJson({{"schema", "dfs.cp/1"},
-               {"files", p.files()},
-               {"bytes", p.bytes()},
-               {"seconds", static_cast<double>(p.elapsed_ns()) / 1e9},
-               {"ok", !verb.any_failed() && !Interrupted()}});
-  }
-  if (Interrupted()) {
-    fmt::print(stderr, "dfs: interrupted after {} files; none is there in part\n", p.files());
-  }
-  return verb.ExitCode();
+  return EndCopy(verb, copier.progress(), "dfs.cp/1");
 }
 
 }  // namespace dfs::cli

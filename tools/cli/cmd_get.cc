@@ -11,12 +11,10 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
 #include "tools/cli/copy_options.h"
 #include "tools/cli/glob.h"
-#include "tools/cli/json_out.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/verb.h"
 #include "tools/cli/worker_pool.h"
@@ -358,18 +356,7 @@ int RunGet(const Arguments& arguments) {
     GetAll(verb, *client, getter, paths, target);
   }
   getter.Finish();
-  const Progress& p = getter.progress();
-  if (verb.json() && target != "-") {
-    PrintJson({{"schema", "dfs.get/1"},
-               {"files", p.files()},
-               {"bytes", p.bytes()},
-               {"seconds", static_cast<double>(p.elapsed_ns()) / 1e9},
-               {"ok", !verb.any_failed() && !Interrupted()}});
-  }
-  if (Interrupted()) {
-    fmt::print(stderr, "dfs: interrupted after {} files; none is there in part\n", p.files());
-  }
-  return verb.ExitCode();
+  return EndCopy(verb, getter.progress(), target != "-" ? "dfs.get/1" : "");
 }
 
 }  // namespace dfs::cli

@@ -8,11 +8,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "tools/cli/commands.h"
 #include "tools/cli/copy_options.h"
-#include "tools/cli/json_out.h"
 #include "tools/cli/progress.h"
 #include "tools/cli/tree.h"
 #include "tools/cli/verb.h"
@@ -332,18 +330,7 @@ int RunPut(const Arguments& arguments) {
     putter.Run(copies);
   }
   putter.progress().Finish();
-  const Progress& p = putter.progress();
-  if (verb.json()) {
-    PrintJson({{"schema", "dfs.put/1"},
-               {"files", p.files()},
-               {"bytes", p.bytes()},
-               {"seconds", static_cast<double>(p.elapsed_ns()) / 1e9},
-               {"ok", !verb.any_failed() && !Interrupted()}});
-  }
-  if (Interrupted()) {
-    fmt::print(stderr, "dfs: interrupted after {} files; none is there in part\n", p.files());
-  }
-  return verb.ExitCode();
+  return EndCopy(verb, putter.progress(), "dfs.put/1");
 }
 
 }  // namespace dfs::cli

@@ -1,11 +1,15 @@
-// The options that put and get share.
+// What put, get and cp share: their options and their last words.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "tools/cli/args.h"
 
 namespace dfs::cli {
+
+class Progress;
+class Verb;
 
 struct CopyOptions {
   bool recursive = false;
@@ -15,13 +19,10 @@ struct CopyOptions {
   int64_t jobs = 8;
 };
 
-inline void AddCopyOptions(Args& args, CopyOptions* o) {
-  args.Flag("-r,-R,--recursive", &o->recursive, "Directories and all that is in them");
-  args.Flag("-f,--force", &o->force, "Replace files that exist");
-  args.Flag("-p,--preserve", &o->preserve,
-            "Keep times and all permission bits (as root: the owner)");
-  args.Flag("-v,--verbose", &o->verbose, "Name each file");
-  args.Option("-j,--jobs", &o->jobs, "Files in flight at once (8)", 1, 256);
-}
+void AddCopyOptions(Args& args, CopyOptions* o);
+
+/// What was copied, as JSON of this schema when that was asked for ("": not), and that it was interrupted.
+/// The exit code.
+int EndCopy(Verb& verb, const Progress& progress, const std::string& schema);
 
 }  // namespace dfs::cli
