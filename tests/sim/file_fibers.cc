@@ -243,7 +243,10 @@ class WriteFiber final : public Fiber {
       Overwrite();
       return;
     }
-    Write(size, AnySize());
+    // Now and then a hole is left, of up to a few blocks.
+    const uint64_t room = (kMaxFileBytes - size) / FileModel::kUnit;
+    const uint64_t gap = random().OneIn(6) ? random().Uniform(room) : 0;
+    Write(size + gap * FileModel::kUnit, AnySize());
   }
 
   void Overwrite() {

@@ -35,9 +35,16 @@ std::string FileModel::UnitBytes(uint64_t unit, const Version& version) const {
 
 std::string FileModel::BeginWrite(uint64_t offset, uint64_t size, uint64_t loss_epoch) {
   DFS_CHECK(offset % kUnit == 0 && size % kUnit == 0 && size > 0);
-  DFS_CHECK(offset <= live_units_ * kUnit);
   const uint32_t write = next_write_++;
   ++clock_;
+  while (units_.size() * kUnit < offset) {
+    units_.emplace_back();
+    units_.back().versions.push_back({0});
+  }
+  for (uint64_t gap = live_units_; gap < offset / kUnit; ++gap) {
+    units_[gap].versions.push_back({write, UINT64_MAX, /*absent=*/true, loss_epoch});
+    units_[gap].flushed_write = units_[gap].seen_write = 0;
+  }
   std::string bytes;
   bytes.reserve(size);
   for (uint64_t unit = offset / kUnit; unit < (offset + size) / kUnit; ++unit) {

@@ -25,8 +25,7 @@ class FileModel {
   /// Grows with every event of the model; reads remember it.
   uint64_t Now() const { return clock_; }
 
-  /// A write of whole units begins: from now on it may be seen. Returns its bytes. Appends and overwrites;
-  /// a gap up to offset may not be left.
+  /// A write of whole units begins: from now on it may be seen. Returns its bytes. A gap up to offset becomes zeros.
   std::string BeginWrite(uint64_t offset, uint64_t size, uint64_t loss_epoch = 0);
   /// A truncation begins: from now on what lies beyond size may be gone, and what the file grows by is zeros. Returns its
   /// number, which is in the order of the writes.

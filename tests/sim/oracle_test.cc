@@ -153,6 +153,22 @@ TEST(FileModel, FlushedHoldsUntilMemoryIsLost) {
   EXPECT_NE(file.Check(0, two.substr(0, 64), true, file.Now(), 4), "");
 }
 
+TEST(FileModel, AGapIsZerosAndIsThereWithWhatFollows) {
+  FileModel file(1);
+  const std::string one = file.BeginWrite(0, 64);
+  file.SyncDone(0, file.last_write());
+  const std::string two = file.BeginWrite(192, 64);
+  EXPECT_EQ(file.size(), 256u);
+  const std::string all = one + std::string(128, '\0') + two;
+  EXPECT_EQ(file.Check(0, one, true, file.Now(), 0), "");
+  EXPECT_EQ(file.Check(0, one + std::string(64, '\0'), true, file.Now(), 0), "");
+  EXPECT_EQ(file.Check(0, all, true, file.Now(), 0), "");
+  file.SyncDone(0, file.last_write());
+  EXPECT_EQ(file.Check(0, all, true, file.Now(), 0), "");
+  EXPECT_NE(file.Check(0, one, true, file.Now(), 0), "");
+  EXPECT_NE(file.Check(0, one + one + std::string(64, '\0') + two, true, file.Now(), 0), "");
+}
+
 TEST(FileModel, ReadsDoNotGoBackUntilMemoryIsLost) {
   FileModel file(1);
   const std::string one = file.BeginWrite(0, 128, 3);
