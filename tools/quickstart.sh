@@ -24,7 +24,7 @@ echo "All there."
 
 say "2. Build (the first time takes some minutes)"
 cmake --preset release >/dev/null
-cmake --build --preset release -j "$(nproc)" --target dfs dfs-namenode dfs-datanode dfs_shared dfs_static_archive |
+cmake --build --preset release -j "$(nproc)" --target dfs dfs-fuse dfs-namenode dfs-datanode dfs_shared dfs_static_archive |
   tail -n 1
 dfs=$source_dir/build/release/bin/dfs
 
@@ -34,7 +34,9 @@ mkdir -p "$work"
 runtime=$(mktemp -d /tmp/dfs-qs-XXXXXX)
 export XDG_RUNTIME_DIR=$runtime
 finish() {
+  ! mountpoint -q "$work/mnt" || "$dfs" umount --lazy "$work/mnt" || true
   "$dfs" dev destroy "$work/cluster" --yes >/dev/null 2>&1 || true
+  rmdir "$work/mnt" 2>/dev/null || true
   rm -rf "$runtime" "$work/back" "$work/install" "$work/example"
   rmdir "$work" 2>/dev/null || true
 }
@@ -63,7 +65,21 @@ diff -r --no-dereference "$tree" "$work/back"
 echo "diff -r finds no difference: $("$dfs" du -s --json /include |
   sed 's/.*"bytes":\([0-9]*\).*"directories":\([0-9]*\).*"files":\([0-9]*\).*/\3 files, \1 bytes/')"
 
-say "6. The same through the C++ library: docs/examples, built against the installed package"
+say "6. The same as a file system: every program of this machine works with it"
+mkdir "$work/mnt"
+if [ ! -e /dev/fuse ]; then
+  echo "Skipped: there is no /dev/fuse here (modprobe fuse; in a container --device /dev/fuse --cap-add SYS_ADMIN)."
+elif ! run "$dfs" mount "$work/mnt"; then
+  echo "Skipped: this machine does not let us mount."
+else
+  run diff -r --no-dereference "$tree" "$work/mnt/include"
+  run tar cf "$work/mnt/include.tar" -C "$work/mnt" include
+  run sh -c "tar tf '$work/mnt/include.tar' | tail -n 1"
+  run "$dfs" rm -v /include.tar
+  run "$dfs" umount "$work/mnt"
+fi
+
+say "7. The same through the C++ library: docs/examples, built against the installed package"
 cmake --install build/release --prefix "$work/install" >/dev/null
 cmake -S docs/examples -B "$work/example" -DCMAKE_PREFIX_PATH="$work/install" \
   -DCMAKE_BUILD_TYPE=Release >/dev/null
@@ -74,7 +90,7 @@ file=${file#./}
 cmp "$tree/$file" "$work/back/.by-example"
 echo "The example read /include/$file; equal."
 
-say "7. What is left of the cluster goes on; the dead come back"
+say "8. What is left of the cluster goes on; the dead come back"
 run "$dfs" dev status "$work/cluster"
 run "$dfs" dev start "$work/cluster" | tail -n 5
 until "$dfs" status --exit-code >/dev/null; do sleep 0.2; done

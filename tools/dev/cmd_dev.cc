@@ -158,7 +158,7 @@ void SayReady(const StartOptions& o, const DevCluster& cluster, int64_t elapsed_
   fmt::print(
       "\n  Cluster is healthy after {}: {} namenodes, {} datanodes, {} replicas, {} free.  Data: "
       "{}\n"
-      "  Try:   dfs put README.md /     dfs ls -l /     dfs status\n",
+      "  Try:   dfs put README.md /     dfs ls -l /     dfs mount ~/dfs     dfs status\n",
       cli::HumanDuration(elapsed_ns), layout.CountOf(true), status.cluster.datanodes.size(),
       layout.replication, cli::HumanSize(free_bytes), o.directory);
   if (!page.empty()) fmt::print("  Look:  http://{}/\n", page);
