@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/defects.h"
 #include "fuse/file_system_calls.h"
 
 namespace dfs::fuse {
@@ -121,7 +122,9 @@ void FileSystem::Change(const Caller& who, uint64_t inode, const AttrChange& cha
       SendSetAttr(who, inode, rest, std::move(done));
     }
   };
-  if ((change.mask & kMaskSize) != 0) {
+  if ((change.mask & kMaskSize) != 0 && DefectOn(Defect::kMountGrowForgotten)) {
+    then(Status());
+  } else if ((change.mask & kMaskSize) != 0) {
     file->Truncate(change.size, std::move(then));
   } else if ((change.mask & ~(kMaskMode | kMaskUid | kMaskGid)) != 0) {
     file->Flush(std::move(then));

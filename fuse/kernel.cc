@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/base/defects.h"
 #include "fuse/kernel_call.h"
 
 namespace dfs::fuse {
@@ -27,6 +28,9 @@ void Init(void* userdata, fuse_conn_info* connection) {
   // Pages of a file whose size or time has changed are dropped: what another mount has flushed is seen.
   connection->want |= connection->capable & (FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
                                              FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS);
+  if (DefectOn(Defect::kMountPagesStay)) {
+    connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
+  }
   // The kernel sends a truncation by itself, and takes the privileges bits away by itself.
   connection->want &=
       ~static_cast<unsigned>(FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_READDIRPLUS_AUTO |

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/defects.h"
 #include "common/base/logging.h"
 #include "dfs_types.h"
 
@@ -61,7 +62,7 @@ void OpenFile::Read(uint64_t offset, size_t size, client::Done<Buffer> done) {
     done(Buffer::Wrap(std::move(bytes), data, *got));
   };
   auto guard = std::make_shared<client::FileReader::Guard>();
-  if (writer_ != nullptr) {
+  if (writer_ != nullptr && !DefectOn(Defect::kMountReadBesideWriter)) {
     writer_->ReadAt(offset, out, size, std::move(guard), std::move(finish));
   } else {
     reader_->ReadAt(offset, out, size, std::move(guard), std::move(finish));
@@ -69,7 +70,8 @@ void OpenFile::Read(uint64_t offset, size_t size, client::Done<Buffer> done) {
 }
 
 void OpenFile::NoteVersion(int64_t data_version) {
-  if (std::exchange(data_version_, data_version) != data_version) Invalidate();
+  if (std::exchange(data_version_, data_version) == data_version) return;
+  if (!DefectOn(Defect::kMountPlacesStay)) Invalidate();
 }
 
 void OpenFile::Invalidate() {
@@ -147,7 +149,8 @@ void OpenFile::Write(uint64_t offset, bool append, Buffer data, client::StatusDo
     }
     OpenFile& file = *self;
     ++file.writes_;
-    file.write_time_ns_ = file.core_->executor().clock().WallNs();
+    file.write_time_ns_ =
+        DefectOn(Defect::kMountTimeStandsStill) ? 1 : file.core_->executor().clock().WallNs();
     file.last_write_boot_ns_ = file.core_->Now();
     file.writer_->SetWriteTime(file.write_time_ns_);
     file.writer_->Write(append ? file.writer_->size() : offset, std::move(data));
@@ -179,6 +182,7 @@ void OpenFile::Flush(client::StatusDone done) {
 }
 
 void OpenFile::Sync(client::StatusDone done) {
+  if (DefectOn(Defect::kMountSyncDoesNothing)) return done(Status());
   if (closing_) {
     closing_waiters_.push_back(std::move(done));  // the close syncs
     return;
@@ -216,6 +220,7 @@ void OpenFile::Truncate(uint64_t size, client::StatusDone done) {
 void OpenFile::Overlay(idl::Attr* attr) const {
   // A writer that is being closed has told the namenode everything, and another mount may have gone on since.
   if (writer_ == nullptr || (closing_ && flushed_ == writes_)) return;
+  if (DefectOn(Defect::kMountNoOverlay)) return;
   attr->size = static_cast<int64_t>(writer_->size());
   if (flushed_ != writes_) {
     attr->mtime_ns = std::max(attr->mtime_ns, write_time_ns_);

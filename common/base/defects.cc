@@ -1,5 +1,7 @@
 #include "common/base/defects.h"
 
+#include <cstring>
+
 #include "common/base/check.h"
 
 namespace dfs {
@@ -62,10 +64,42 @@ const char* DefectName(Defect d) {
       return "stale_term_command_accepted";
     case Defect::kReopenedBeforeCopied:
       return "reopened_before_copied";
+    case Defect::kMountInlineStaleTail:
+      return "mount_inline_stale_tail";
+    case Defect::kMountGapNotZero:
+      return "mount_gap_not_zero";
+    case Defect::kMountBlockBoundaryLost:
+      return "mount_block_boundary_lost";
+    case Defect::kMountReadBesideWriter:
+      return "mount_read_beside_writer";
+    case Defect::kMountNoOverlay:
+      return "mount_no_overlay";
+    case Defect::kMountSyncDoesNothing:
+      return "mount_sync_does_nothing";
+    case Defect::kMountCloseDoesNotFlush:
+      return "mount_close_does_not_flush";
+    case Defect::kMountPagesStay:
+      return "mount_pages_stay";
+    case Defect::kMountTimeStandsStill:
+      return "mount_time_stands_still";
+    case Defect::kMountGrowForgotten:
+      return "mount_grow_forgotten";
+    case Defect::kMountPlacesStay:
+      return "mount_places_stay";
     case Defect::kCount:
       break;
   }
   return "unknown";
+}
+
+bool SetDefectByName(const char* name) {
+  for (int i = 0; i < static_cast<int>(Defect::kCount); ++i) {
+    const auto defect = static_cast<Defect>(i);
+    if (std::strcmp(name, DefectName(defect)) != 0) continue;
+    SetDefect(defect, true);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace dfs

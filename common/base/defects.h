@@ -27,6 +27,18 @@ enum class Defect : int {
   kStaleIncarnationAccepted, // protocols 1.3
   kStaleTermCommandAccepted, // raft-checklist 41
   kReopenedBeforeCopied,     // protocols 4.4: a writer closed its block to have it repaired, and does not wait
+  // The mount's, for tools/fsx.
+  kMountInlineStaleTail,     // a small file cut and grown again shows its old end
+  kMountGapNotZero,          // a write behind the end of a small file leaves no zeros before it
+  kMountBlockBoundaryLost,   // of a write across two blocks the second part is lost
+  kMountReadBesideWriter,    // reads do not see what was written and not flushed
+  kMountNoOverlay,           // the size does not count what was written and not flushed
+  kMountSyncDoesNothing,     // fsync answers at once
+  kMountCloseDoesNotFlush,   // close answers at once, and nothing follows
+  kMountPagesStay,           // the kernel keeps the pages of a file that changed
+  kMountTimeStandsStill,     // writes do not change the time, so nobody elsewhere sees them
+  kMountGrowForgotten,       // a truncation upwards is answered and forgotten
+  kMountPlacesStay,          // a reader keeps the places of blocks of a file that changed
   kCount
 };
 
@@ -38,5 +50,7 @@ inline bool DefectOn(Defect d) { return __builtin_expect(g_defects[static_cast<i
 #endif
 void SetDefect(Defect d, bool on);
 const char* DefectName(Defect d);
+/// Turns on the defect of that name; false when there is none.
+bool SetDefectByName(const char* name);
 
 }  // namespace dfs

@@ -33,12 +33,12 @@ def is_mounted(path):
 
 
 @contextlib.contextmanager
-def mounted(c, name="mnt", *options, may_be_killed=False):
+def mounted(c, name="mnt", *options, may_be_killed=False, program=(FUSE,)):
     """Mounts the cluster in a directory of the test's; whatever happens, nothing stays mounted."""
     path = os.path.join(c.home, name)
     os.makedirs(path, exist_ok=True)
     log_file = open(os.path.join(c.home, f"{name}.log"), "wb")
-    process = subprocess.Popen([FUSE, "-f", path, *options], env=c.env, stderr=log_file)
+    process = subprocess.Popen([*program, "-f", path, *options], env=c.env, stderr=log_file)
     try:
         wait_for("the mount", lambda: is_mounted(path) or process.poll() is not None)
         require(process.poll() is None, f"dfs-fuse ended: {open(log_file.name).read()}")
@@ -468,6 +468,37 @@ def test_exerciser():
             log(done.stdout.strip())
 
 
+DEFECTS = ("mount_inline_stale_tail",
+           "mount_gap_not_zero",
+           "mount_block_boundary_lost",
+           "mount_read_beside_writer",
+           "mount_no_overlay",
+           "mount_sync_does_nothing",
+           "mount_close_does_not_flush",
+           "mount_pages_stay",
+           "mount_time_stands_still",
+           "mount_grow_forgotten",
+           "mount_places_stay")
+
+
+def test_planted_defects():
+    """The exerciser finds each of these mistakes."""
+    small_blocks = ("--namenode-setting", "namespace.default_block_size_bytes=65536")
+    with Cluster(namenodes=1, datanodes=3, options=small_blocks) as c:
+        for defect in DEFECTS:
+            program = (os.path.join(BIN, "dfs-fuse-defective"), defect)
+            with mounted(c, "a", program=program, may_be_killed=True) as (a, one), \
+                    mounted(c, "b", program=program, may_be_killed=True) as (b, other):
+                done = subprocess.run([os.path.join(BIN, "dfs-fsx"), "--seconds", f"{60 * PATIENCE:.0f}", "--files", "2",
+                                       "--max-size", "300000", a, b], capture_output=True, text=True, check=False,
+                                      timeout=240 * PATIENCE)
+                require(done.returncode == 1, f"{defect} was not found: {done.stdout}{done.stderr}")
+                log(f"{defect}: {done.stderr.strip().splitlines()[-1]}")
+                for process in (one, other):
+                    process.kill()
+                    process.wait()
+
+
 def test_random_operations():
     """Reads, writes, truncations, syncs and reopening against a model, through two descriptors."""
     rng = random.Random(20261121)
@@ -681,5 +712,5 @@ def run_some(*tests):
 if __name__ == "__main__":
     check_machine()
     run_some(test_messages, test_verbs, test_posix, test_other_users, test_copies, test_development, test_fio,
-             test_exerciser, test_random_operations, test_two_mounts, test_sqlite, test_faults,
+             test_exerciser, test_planted_defects, test_random_operations, test_two_mounts, test_sqlite, test_faults,
              test_cluster_away, test_killed_mount, test_memory)

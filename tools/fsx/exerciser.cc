@@ -421,6 +421,19 @@ void Exerciser::LookFromElsewhere() {
   for (int i = 0; i < 3; ++i) {
     ReadAndCompare(other.read_fd, RangeWithin(options_.max_size), "pread elsewhere after fsync");
   }
+  // What the other side has just read, and so may have cached, is overwritten.
+  const Range range = RangeWithin(model_.size());
+  if (range.length == 0) return;
+  ReadAndCompare(other.read_fd, range, "pread elsewhere");
+  Note(fmt::format("overwrite {} at {}, fsync, and look again", range.length, range.offset));
+  const std::string data = RandomBytes(range.length);
+  if (::pwrite(active().fd, data.data(), data.size(), static_cast<off_t>(range.offset)) !=
+      static_cast<ssize_t>(data.size())) {
+    FailCall("pwrite");
+  }
+  Put(range.offset, data);
+  if (::fsync(active().fd) != 0) FailCall("fsync");
+  ReadAndCompare(other.read_fd, range, "pread elsewhere of what was overwritten and synced");
 }
 
 void Exerciser::HandOver() {

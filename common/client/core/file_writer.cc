@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/base/check.h"
+#include "common/base/defects.h"
 #include "common/client/core/calls.h"
 #include "common/client/core/convert.h"
 #include "dfs_types.h"
@@ -52,7 +53,8 @@ void FileWriter::Write(uint64_t offset, Buffer data) {
   size_ = std::max(size_, end);
   if (inline_) {
     if (size_ <= inline_limit_) {
-      if (inline_data_.size() < size_) inline_data_.resize(size_, '\0');
+      if (inline_data_.size() < size_)
+        inline_data_.resize(size_, DefectOn(Defect::kMountGapNotZero) ? 'x' : '\0');
       inline_data_.replace(offset, data.size(), data.data(), data.size());
       inline_dirty_ = true;
       return;
@@ -100,6 +102,7 @@ void FileWriter::Gather(uint64_t offset, Buffer data) {
     }
     data = data.Slice(take, data.size() - take);
     offset += take;
+    if (offset % block_size_ == 0 && DefectOn(Defect::kMountBlockBoundaryLost)) break;
   }
 }
 

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "common/base/check.h"
+#include "common/base/defects.h"
 #include "common/client/core/calls.h"
 #include "common/client/core/file_writer.h"
 #include "common/client/core/join.h"
@@ -35,6 +36,7 @@ void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
   idl::WriteInlineRequest request;
   request.inode = static_cast<int64_t>(inode_);
   request.data = inline_data_;
+  if (DefectOn(Defect::kMountInlineStaleTail)) request.data.resize(size_);
   request.data_version = -1;
   request.mtime_ns = mtime_ns != 0 ? mtime_ns : write_time_ns_;
   core_->FillCaller(&request.caller);
@@ -298,7 +300,8 @@ void FileWriter::Truncate(uint64_t size, StatusDone done) {
       return;
     }
     if (self->inline_ && size <= self->inline_limit_) {
-      self->inline_data_.resize(size, '\0');
+      if (size > self->inline_data_.size() || !DefectOn(Defect::kMountInlineStaleTail))
+        self->inline_data_.resize(size, '\0');
       self->size_ = size;
       self->inline_dirty_ = true;
       self->WriteInline(0, std::move(done));
