@@ -254,6 +254,27 @@ def test_copy_inside():
     require(c.run("cat", "/one").out == b"one", "a file copied onto itself")
 
 
+def test_update():
+    os.mkdir(f"{c.work}/site")
+    for name in ("a", "b", "c"):
+        with open(f"{c.work}/site/{name}", "w") as f:
+            f.write(name * 100)
+    copied = lambda: json.loads(c.run("put", "-ru", "--json", "site", "/").text)["files"]
+    require([copied(), copied()] == [3, 0], "the second time nothing has changed")
+    with open(f"{c.work}/site/b", "w") as f:
+        f.write("B" * 100)  # the same size
+    os.utime(f"{c.work}/site/b", (1, 1))
+    require(copied() == 1, "one file has changed")
+    require(c.run("cat", "/site/b").out == b"B" * 100 and c.run("stat", "-c", "%Y", "/site/b").text == "1\n", "b")
+
+
+def test_top():
+    lines = c.run("top", "-n", "2", "--interval", "100ms", "--json").text.splitlines()
+    require([json.loads(line)["schema"] for line in lines] == ["dfs.top/1"] * 2, f"{lines}")
+    require("changes/s" in c.run("top", "-n", "1").text, "top for people")
+    c.run("top", "--interval", "1ms", code=2)
+
+
 def test_links():
     c.run("put", "-", "/first", stdin=b"12345")
     c.run("ln", "/first", "/second")
@@ -413,5 +434,5 @@ if __name__ == "__main__":
         c = cluster
         main(test_put_get_cat, test_trees, test_get_never_leaves_its_target, test_block_sizes, test_names, test_directories,
              test_move_and_remove, test_attributes, test_append_and_tail, test_machine_readable,
-             test_copy_inside, test_links, test_globs, test_find_and_count, test_head_and_truncate, test_questions,
+             test_copy_inside, test_update, test_top, test_links, test_globs, test_find_and_count, test_head_and_truncate, test_questions,
              test_extended_attributes, test_set_replication, test_completion, test_keygen, test_fsck_shows_replicas, test_usage_errors, test_pipes, test_ls_is_quick)

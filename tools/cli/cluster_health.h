@@ -1,4 +1,4 @@
-// What is wrong with a cluster, from its status. A pure function.
+// What there is to say of a cluster, and what is wrong with it, from its status. Pure functions.
 #pragma once
 
 #include <dfs/types.h>
@@ -12,6 +12,9 @@ struct Finding {
   bool is_error = false;  // data is out of reach; otherwise a warning
   std::string text;
 };
+/// For people, as `dfs status` prints it.
+std::string StatusText(const ClusterStatus& status, const std::vector<MemberAnswer>& members,
+                       const std::vector<Finding>& findings);
 /// Empty: healthy.
 std::vector<Finding> Examine(const ClusterStatus& status, const std::vector<MemberAnswer>& members);
 

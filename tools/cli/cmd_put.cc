@@ -20,6 +20,7 @@ namespace dfs::cli {
 namespace {
 
 struct PutOptions : CopyOptions {
+  bool update = false;
   int64_t replication = 0;
   uint64_t block_size = 0;
 };
@@ -79,6 +80,7 @@ class Putter {
   void PutDirectory(const std::string& source, const std::string& target, const struct stat& st,
                     const std::shared_ptr<Finisher>& parent);
   void PutSymlink(const std::string& source, const std::string& target);
+  bool IsUpToDate(const struct stat& st, const std::string& target) const;
   void PutFile(const std::string& source, const std::string& target);
   void FinishDirectory(const Finisher& finisher);
   void Done(const std::string& source, const std::string& target);
@@ -107,7 +109,7 @@ void Putter::PutStream(int fd, const std::string& shown, const std::string& targ
   create.replication = static_cast<uint32_t>(o_.replication);
   create.block_size = o_.block_size;
   create.mode = st != nullptr ? ModeOf(*st) : 0666 & ~mask_;
-  if (o_.preserve && st != nullptr) create.mtime_ns = Nanoseconds(st->st_mtim);
+  if ((o_.preserve || o_.update) && st != nullptr) create.mtime_ns = Nanoseconds(st->st_mtim);
   const Source source = [&](std::span<std::byte> out) -> Result<size_t> {
     if (Interrupted()) return Status(Code::kCancelled, "interrupted");
     while (true) {
@@ -135,12 +137,23 @@ void Putter::PutStream(int fd, const std::string& shown, const std::string& targ
   Done(shown, target);
 }
 
+// By size and time of change, as rsync judges.
+bool Putter::IsUpToDate(const struct stat& st, const std::string& target) const {
+  const Result<FileStatus> there = client_.lstat(target);
+  return there && there->is_regular() && there->size == static_cast<uint64_t>(st.st_size) &&
+         there->mtime_ns == Nanoseconds(st.st_mtim);
+}
+
 void Putter::PutFile(const std::string& source, const std::string& target) {
   if (Interrupted()) return;
   const Fd file(open(source.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat st {};
   if (file.fd < 0 || fstat(file.fd, &st) != 0) {
     verb_.Failed("put", source, Status::FromSystem(errno, "open"));
+    return;
+  }
+  if (o_.update && IsUpToDate(st, target)) {
+    verb_.Succeeded();
     return;
   }
   posix_fadvise(file.fd, 0, 0, POSIX_FADV_SEQUENTIAL);
@@ -292,11 +305,14 @@ int RunPut(const Arguments& arguments) {
   std::vector<std::string> paths;
   Args& args = verb.args();
   AddCopyOptions(args, &o);
+  args.Flag("-u,--update", &o.update,
+            "Only files that differ in size or time of change; replaces them and keeps times");
   args.Option("--replication", &o.replication, "Replicas of each file (the cluster's default)", 1,
               64);
   args.Size("--block-size", &o.block_size, "Block size of each file (the cluster's default)");
   args.Positionals("SOURCE... TARGET", &paths, "Local files, and where to in the cluster", 2);
   if (const auto code = args.Parse(arguments)) return *code;
+  if (o.update) o.force = true;
   const std::string typed_target = paths.back();
   paths.pop_back();
   for (std::string& path : paths) {

@@ -11,7 +11,7 @@
 namespace dfs::cli {
 namespace {
 
-void PrintMembers(const std::vector<MemberAnswer>& members) {
+std::string MembersText(const std::vector<MemberAnswer>& members) {
   Table table({"Namenode", "Address", "Role", ">Term", ">Applied", ">Log from", "State hash"});
   for (const MemberAnswer& m : members) {
     if (!m.status) {
@@ -23,10 +23,10 @@ void PrintMembers(const std::vector<MemberAnswer>& members) {
                std::to_string(s.term), std::to_string(s.applied_index),
                std::to_string(s.first_log_index), s.state_hash});
   }
-  std::fputs(table.ToString("  ").c_str(), stdout);
+  return table.ToString("  ");
 }
 
-void PrintDatanodes(const ClusterStatus& s) {
+std::string DatanodesText(const ClusterStatus& s) {
   Table table(
       {"Datanode", "Address", "State", "Rack", ">Replicas", ">Used", ">Available", ">Heard from"});
   for (const DatanodeInfo& d : s.datanodes) {
@@ -34,31 +34,30 @@ void PrintDatanodes(const ClusterStatus& s) {
                std::to_string(d.replicas), HumanSize(d.used_bytes), HumanSize(d.available_bytes),
                fmt::format("{} ago", HumanDuration(d.last_heartbeat_ms * 1'000'000))});
   }
-  std::fputs(table.ToString("  ").c_str(), stdout);
+  return table.ToString("  ");
 }
 
-void PrintForPeople(const ClusterStatus& s, const std::vector<MemberAnswer>& members,
-                    const std::vector<Finding>& findings) {
-  fmt::print("Cluster {}  {}{}\n\n", s.cluster_id, s.version,
-             s.insecure ? "  INSECURE: TCP without a key" : "");
-  PrintMembers(members);
-  fmt::print("\n");
-  PrintDatanodes(s);
-  fmt::print("\n{} files, {} directories, {}; {} blocks, {} of them open; {} sessions\n",
-             s.usage.files, s.usage.directories, HumanSize(s.usage.bytes), s.blocks, s.open_blocks,
-             s.sessions);
-  fmt::print(
+}  // namespace
+
+std::string StatusText(const ClusterStatus& s, const std::vector<MemberAnswer>& members,
+                       const std::vector<Finding>& findings) {
+  std::string out = fmt::format("Cluster {}  {}{}\n\n", s.cluster_id, s.version,
+                                s.insecure ? "  INSECURE: TCP without a key" : "");
+  out += MembersText(members) + "\n" + DatanodesText(s);
+  out += fmt::format("\n{} files, {} directories, {}; {} blocks, {} of them open; {} sessions\n",
+                     s.usage.files, s.usage.directories, HumanSize(s.usage.bytes), s.blocks,
+                     s.open_blocks, s.sessions);
+  out += fmt::format(
       "Blocks under-replicated {}, missing {}; corrupt replicas {}; copies under way {}, "
       "deletions waiting {}\n",
       s.under_replicated, s.missing, s.corrupt_replicas, s.pending_replications,
       s.pending_deletions);
-  if (findings.empty()) fmt::print("Healthy.\n");
+  if (findings.empty()) out += "Healthy.\n";
   for (const Finding& f : findings) {
-    fmt::print("{}: {}\n", f.is_error ? "ERROR" : "Warning", f.text);
+    out += fmt::format("{}: {}\n", f.is_error ? "ERROR" : "Warning", f.text);
   }
+  return out;
 }
-
-}  // namespace
 
 std::vector<Finding> Examine(const ClusterStatus& s, const std::vector<MemberAnswer>& members) {
   std::vector<Finding> out;
@@ -131,7 +130,7 @@ int RunStatus(const Arguments& arguments) {
     }
     PrintJson(out);
   } else {
-    PrintForPeople(*status, members, findings);
+    std::fputs(StatusText(*status, members, findings).c_str(), stdout);
   }
   const int code = verb.ExitCode();
   if (code != kExitOk || !exit_code) return code;

@@ -37,6 +37,7 @@ int RunStat(const Arguments& arguments);
 int RunStatus(const Arguments& arguments);
 int RunTail(const Arguments& arguments);
 int RunTest(const Arguments& arguments);
+int RunTop(const Arguments& arguments);
 int RunTouch(const Arguments& arguments);
 int RunTruncate(const Arguments& arguments);
 int RunUmount(const Arguments& arguments);
