@@ -75,12 +75,14 @@ else
   run diff -r --no-dereference "$tree" "$work/mnt/include"
   run tar cf "$work/mnt/include.tar" -C "$work/mnt" include
   run sh -c "tar tf '$work/mnt/include.tar' | tail -n 1"
-  run "$dfs" rm -v /include.tar
+  run "$dfs" rm /include.tar
   run "$dfs" umount "$work/mnt"
 fi
 
 say "7. The same through the C++ library: docs/examples, built against the installed package"
-cmake --install build/release --prefix "$work/install" >/dev/null
+for component in lib dev; do
+  cmake --install build/release --prefix "$work/install" --component "$component" >/dev/null
+done
 cmake -S docs/examples -B "$work/example" -DCMAKE_PREFIX_PATH="$work/install" \
   -DCMAKE_BUILD_TYPE=Release >/dev/null
 cmake --build "$work/example" | tail -n 1
