@@ -80,6 +80,7 @@ struct Datanode::Impl : public rpc::RequestHandler,
   std::atomic<bool> stopped{false};
   bool fatal = false;
   std::function<void(const Status&)>* on_fatal = nullptr;
+  std::function<void(uint64_t)>* on_order = nullptr;
 };
 
 // ---- Life -----------------------------------------------------------------------------------------
@@ -331,6 +332,7 @@ void Datanode::Impl::Command(const Buffer& payload, rpc::ResponderPtr responder,
     if (Status kept = self->store->RecordTerm(static_cast<uint64_t>(request.term)); !kept) {
       LogWarning("term {} is remembered in memory only: {}", request.term, kept.ToString());
     }
+    if (self->on_order && *self->on_order) (*self->on_order)(static_cast<uint64_t>(request.term));
     execute(*self, request, std::move(finish));
   });
 }
@@ -381,11 +383,13 @@ void Datanode::Impl::HandleRequest(rpc::Method method, Buffer request,
 
 Datanode::Datanode(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {
   impl_->on_fatal = &on_fatal;
+  impl_->on_order = &on_order;
 }
 
 Datanode::~Datanode() {
   impl_->Stop();
   impl_->on_fatal = nullptr;
+  impl_->on_order = nullptr;
 }
 
 Result<std::unique_ptr<Datanode>> Datanode::Open(DatanodeOptions options, DatanodeDeps deps) {

@@ -104,6 +104,9 @@ class Datanode {
   /// Called on the control executor when the daemon cannot go on (another cluster, all volumes
   /// failed).
   std::function<void(const Status&)> on_fatal;
+  /// Called with its term before an order of a namenode is carried out, on the background executor: for the simulator's
+  /// invariants. Set before Start().
+  std::function<void(uint64_t)> on_order;
 
  private:
   struct Impl;

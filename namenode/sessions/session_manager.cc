@@ -4,6 +4,10 @@
 
 namespace dfs::nn {
 
+namespace {
+constexpr int64_t kOrphanScanNs = 2 * kSecond;
+}  // namespace
+
 SessionManager::SessionManager(SessionManagerOptions options, Executor& executor,
                                StateReader& state, Proposer proposer)
     : options_(options), executor_(executor), state_(state), proposer_(std::move(proposer)) {}
@@ -210,6 +214,22 @@ bool SessionManager::HasOpen(SessionId session, InodeId inode) const {
   return it != openers_.end() && it->second.contains(session);
 }
 
+/// What was unlinked while a session had not declared itself counts it among those that have it open, and may become an
+/// orphan of its only after it has said that it has not.
+void SessionManager::ReleaseStrayOrphans() {
+  if (!undeclared_.empty() || Now() < next_orphan_scan_ns_) return;
+  next_orphan_scan_ns_ = Now() + kOrphanScanNs;
+  std::vector<std::pair<SessionId, InodeId>> stray;
+  Status status = state_.ForEachOrphan([&](InodeId inode, SessionId session) {
+    auto it = sessions_.find(session);
+    if (it != sessions_.end() && !it->second.open.contains(inode)) {
+      stray.emplace_back(session, inode);
+    }
+  });
+  if (!status.ok()) LogError("cannot list the orphans: {}", status.ToString());
+  for (const auto& [session, inode] : stray) ReleaseOrphan(session, inode);
+}
+
 void SessionManager::Tick() {
   if (!leading_) return;
   int64_t now = Now();
@@ -219,6 +239,7 @@ void SessionManager::Tick() {
   if (gap_ns > 2 * kSecond) {
     for (auto& [id, entry] : sessions_) entry.heard_ns += gap_ns;
   }
+  ReleaseStrayOrphans();
   for (auto& [id, entry] : sessions_) {
     if (entry.ending || now - entry.heard_ns < options_.expiry_ns) continue;
     if (proposals_ >= options_.max_proposals) break;

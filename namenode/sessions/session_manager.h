@@ -89,6 +89,7 @@ class SessionManager {
   void Tick();
   void Forget(Entry& entry, SessionId session, InodeId inode);
   void ReleaseOrphan(SessionId session, InodeId inode);
+  void ReleaseStrayOrphans();
 
   const SessionManagerOptions options_;
   Executor& executor_;
@@ -102,6 +103,7 @@ class SessionManager {
   std::set<SessionId> undeclared_;
   /// Unlinked files that are kept for a session: to be let go when it closes them.
   std::set<std::pair<SessionId, InodeId>> orphans_;
+  int64_t next_orphan_scan_ns_ = 0;
   size_t proposals_ = 0;
   uint64_t expiries_ = 0;
   std::shared_ptr<char> alive_ = std::make_shared<char>();

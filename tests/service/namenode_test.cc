@@ -536,6 +536,24 @@ TEST(Namenode, AnOpenFileOutlivesItsNameAlsoOverAFailOver) {
       w.RunUntil([&] { return c.Stat(At(file->attr.inode)).status().Is(Code::kStaleHandle); }));
 }
 
+// A new leader takes everybody to have everything open; the orphan that it makes on that account must not live as long as
+// a session that never had the file.
+TEST(Namenode, AnOrphanThatNobodyHasOpenIsLetGoAfterAFailOver) {
+  ServiceWorld w(3);
+  Client c(w, 1), other(w, 2);
+  auto file = c.Create("/f", "bytes");
+  ASSERT_OK(file);
+  w.Crash(w.Leader());
+  w.Leader();
+  ASSERT_OK(c.Unlink("/f"));
+  for (int n = 0; n < 20; ++n) {
+    ASSERT_OK(c.KeepAlive());
+    ASSERT_OK(other.KeepAlive());
+    w.scheduler.RunFor(500 * kMillisecond);
+  }
+  EXPECT_CODE(c.Stat(At(file->attr.inode)), Code::kStaleHandle);
+}
+
 TEST(Namenode, ARemovedTreeIsReclaimedInStepsAndItsReplicasDeleted) {
   ServiceWorld w(1, 3);
   Client c(w, 1);

@@ -177,6 +177,8 @@ NamenodeHost::NamenodeHost(Cluster& cluster, uint64_t number)
     options_.replica.members.push_back(member);
   }
   if (o.read_index) options_.replica.raft.lease_ns = 0;
+  options_.replica.raft.election_max_ns = o.election_max_ns;
+  options_.replica.raft.max_append_bytes = o.max_append_bytes;
   options_.replica.log.segment_bytes = 256u << 10;
   options_.replica.log.write_zeros = false;
   options_.replica.keep_log_bytes = 8u << 10;
@@ -266,6 +268,14 @@ Status DatanodeHost::StartProcess() {
     if (!up()) return;
     if (disk_failed_) return PowerCycle();
     cluster_.Fail(fmt::format("{} stopped: {}", name(), why.ToString()));
+  };
+  // Protocols, section 4 and docs/blocks.md: what it has done for one leader it does for no earlier one.
+  datanode_->on_order = [this, highest = uint64_t{0}](uint64_t term) mutable {
+    if (term < highest) {
+      cluster_.Fail(fmt::format("{} carried out an order of term {} after one of term {}", name(),
+                                term, highest));
+    }
+    highest = std::max(highest, term);
   };
   datanode_->Start();
   return Status::Ok();
@@ -411,6 +421,7 @@ void Cluster::AfterStep(SimNode& node) {
     view.state_hash = host.namenode()->state_machine().state_hash();
     invariants_.Step(i, view);
     if (!invariants_.violation().empty()) Fail("invariant: " + invariants_.violation());
+    if (const std::function<void()> look = on_namenode_step) look();
     return;
   }
 }

@@ -162,6 +162,9 @@ struct ClusterOptions {
   uint64_t block_size = 64u << 10;
   uint32_t inline_limit = 1024;
   bool read_index = false;  // else leader leases
+  int64_t election_max_ns =
+      1200 * kMillisecond;  // also how long a leader that nobody hears goes on
+  size_t max_append_bytes = 1u << 20;
   int64_t session_expiry_ns = 6 * kSecond;
   int64_t client_timeout_ns = 12 * kSecond;
 };
@@ -195,6 +198,8 @@ class Cluster {
   const std::string& failure() const { return failure_; }
   bool failed() const { return !failure_.empty(); }
   RaftInvariants& invariants() { return invariants_; }
+  /// Called after every step of a namenode, outside of it.
+  std::function<void()> on_namenode_step;
   const std::string& cluster_id() const { return cluster_id_; }
   const std::string& cluster_key() const { return cluster_key_; }
   void SetVerbose(bool verbose) { verbose_ = verbose; }

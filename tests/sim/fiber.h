@@ -71,6 +71,7 @@ std::shared_ptr<Fiber> MakeReadFiber(Workload& workload, ClientHost& host);
 /// verify: reads each contested file once, with patience.
 std::shared_ptr<Fiber> MakeContestFiber(Workload& workload, ClientHost& host, bool verify);
 std::shared_ptr<Fiber> MakeSessionFiber(Workload& workload, ClientHost& host);
+std::shared_ptr<Fiber> MakeOpenFiber(Workload& workload, ClientHost& host);
 /// Reads every file and lists every tree once, with patience, then is idle.
 std::shared_ptr<Fiber> MakeVerifyFiber(Workload& workload, ClientHost& host,
                                        std::vector<TreeModel*> trees);

@@ -22,6 +22,7 @@ bool NemesisOptions::Focus(std::string_view action) {
       {"forgotten_vote", &NemesisOptions::forgotten_vote},
       {"lost_ack", &NemesisOptions::lost_ack},
       {"disk_fault", &NemesisOptions::disk_fault},
+      {"old_term_entry", &NemesisOptions::old_term_entry},
   };
   for (const auto& [name, weight] : names) {
     if (name != action) continue;
@@ -45,6 +46,8 @@ void Nemesis::Start() {
 
 void Nemesis::Stop() {
   running_ = false;
+  plan_ = 0;
+  cluster_.on_namenode_step = nullptr;
   cluster_.net().HealAll();
   NetFaults& faults = cluster_.net().faults();
   faults = NetFaults();
@@ -84,6 +87,7 @@ void Nemesis::Act() {
       {options_.forgotten_vote, &Nemesis::ForgottenVote},
       {options_.lost_ack, &Nemesis::LostAck},
       {options_.disk_fault, &Nemesis::DiskFault},
+      {options_.old_term_entry, &Nemesis::OldTermEntry},
   };
   uint64_t sum = 0;
   for (const auto& [weight, action] : actions) sum += weight;
@@ -298,31 +302,15 @@ bool Nemesis::FindGroup(Host** leader, std::vector<Host*>* others) {
   return leading != nullptr;
 }
 
+void Nemesis::HealBoth(Host& a, Host& b) {
+  cluster_.net().Heal(a.node(), b.node());
+  cluster_.net().Heal(b.node(), a.node());
+}
+
 void Nemesis::CutFor(Host& a, Host& b, int64_t ns) {
   cluster_.net().CutBoth(a.node(), b.node());
   HealLater(a.node(), b.node(), ns);
   HealLater(b.node(), a.node(), ns);
-}
-
-// Without the leader one of the others becomes a candidate and the other votes for it. That one falls before its vote
-// is on disk, comes back, and hears of the old leader only.
-void Nemesis::ForgottenVote() {
-  Host* leader = nullptr;
-  std::vector<Host*> others;
-  if (!FindGroup(&leader, &others)) return;
-  ++cluster_.stats().partitions;
-  Host* voter = others[cluster_.random().Uniform(others.size())];
-  const int64_t ns = cluster_.random().Between(5 * kSecond, 7 * kSecond);
-  cluster_.Trace(leader->name() + " is cut off, " + voter->name() + " falls as it votes");
-  for (Host* other : others) CutFor(*leader, *other, ns);
-  voter->ArmSyncCrash(1, FallMode::kPowerDropAll, true, [this, leader, voter, others] {
-    for (Host* other : others) {
-      if (other != voter) CutFor(*voter, *other, 4 * kSecond);
-    }
-    cluster_.net().Heal(leader->node(), voter->node());
-    cluster_.net().Heal(voter->node(), leader->node());
-    Fell(voter, cluster_.random().Between(10 * kMillisecond, 300 * kMillisecond));
-  });
 }
 
 // The leader reaches one follower only, so that this one's word commits. It falls before what it acknowledged is on disk;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -27,6 +28,8 @@ struct NemesisOptions {
       2;  // a voter loses its power as it votes, and the old leader is elected again
   uint64_t lost_ack = 2;    // a follower loses its power as it appends, and elects another leader
   uint64_t disk_fault = 3;  // a datanode's: i/o errors, or no space
+  uint64_t old_term_entry =
+      2;  // a leader's last entry reaches a majority two terms later, and its rival is elected
   /// Does this, one of the names above, nearly always. False: there is none of that name.
   bool Focus(std::string_view action);
   /// Once: a client dies, and no namenode reaches any datanode until after its session has ended.
@@ -59,6 +62,7 @@ class Nemesis {
   void ForgottenVote();
   void LostAck();
   void DiskFault();
+  void OldTermEntry();
   void LongSilence();
 
   void Fell(Host* host, int64_t down_ns);
@@ -73,10 +77,22 @@ class Nemesis {
   /// The leader and the others, if all namenodes are up.
   bool FindGroup(Host** leader, std::vector<Host*>* others);
   void CutFor(Host& a, Host& b, int64_t ns);
+  void HealBoth(Host& a, Host& b);
+  // nemesis_raft.cc
+  void VoterFalls(Host* leader, Host* candidate, Host* voter);
+  void RivalElected(Host* leader, Host* rival, Host* third);
+  void LeaderBack(Host* leader, Host* rival, Host* third, LogIndex index, Term term);
+  /// Looks after every step of a namenode, until it returns true, the time is over, or one of the group falls. Then, also
+  /// if it never came to it, the group's links are mended.
+  void Watch(const std::vector<Host*>& group, int64_t limit_ns, std::function<bool()> look);
+  void EndPlan(const std::vector<Host*>& group, int64_t after_ns);
 
   Cluster& cluster_;
   const NemesisOptions options_;
   bool running_ = false;
+  uint64_t plan_ = 0;  // the one of several steps that is under way
+  uint64_t plans_ = 0;
+  uint64_t watches_ = 0;
 };
 
 }  // namespace dfs::sim

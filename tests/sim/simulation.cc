@@ -28,13 +28,18 @@ struct CheckFailure : std::runtime_error {
   throw CheckFailure(fmt::format("{}:{}: {}", file, line, message));
 }
 
-ClusterOptions OptionsOf(uint64_t seed) {
+ClusterOptions OptionsOf(uint64_t seed, const std::string& focus) {
   Random random(seed ^ 0x5eed);
   ClusterOptions options;
   options.datanodes = 3 + random.Uniform(2);
   options.clients = 2 + random.Uniform(2);
   options.block_size = random.OneIn(2) ? 64u << 10 : 32u << 10;
   options.read_index = random.OneIn(4);
+  // A leader that is cut off leads for longer: what it must not do it has more time to do wrong.
+  if (random.OneIn(5) || focus == "isolate_leader") options.election_max_ns = 3 * kSecond;
+  // One entry in a message, so that an old one can go without the new leader's first.
+  if (random.OneIn(5) || focus == "old_term_entry") options.max_append_bytes = 1;
+  if (focus == "isolate_leader") options.read_index = false;
   return options;
 }
 
@@ -46,7 +51,7 @@ NemesisOptions NemesisOf(uint64_t seed, const std::string& focus) {
        {&options.crash_one, &options.crash_group, &options.crash_at_sync, &options.partition,
         &options.one_way, &options.isolate_leader, &options.pause, &options.break_connections,
         &options.client_death, &options.message_faults, &options.cut_chain, &options.forgotten_vote,
-        &options.lost_ack, &options.disk_fault}) {
+        &options.lost_ack, &options.disk_fault, &options.old_term_entry}) {
     if (random.OneIn(4)) *weight = 0;
     if (random.OneIn(4)) *weight *= 3;
   }
@@ -61,7 +66,7 @@ class Run {
  public:
   Run(uint64_t seed, const SimulationOptions& options)
       : options_(options),
-        cluster_(seed, OptionsOf(seed)),
+        cluster_(seed, OptionsOf(seed, options.focus)),
         workload_(cluster_),
         nemesis_(cluster_, NemesisOf(seed, options.focus)) {
     cluster_.SetVerbose(options.verbose);

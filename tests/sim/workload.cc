@@ -80,6 +80,7 @@ void Workload::OnClientStart(size_t client) {
   fibers.push_back(MakeReadFiber(*this, host));
   fibers.push_back(MakeContestFiber(*this, host, /*verify=*/false));
   fibers.push_back(MakeSessionFiber(*this, host));
+  fibers.push_back(MakeOpenFiber(*this, host));
   for (auto& fiber : fibers) fiber->Start();
 }
 
