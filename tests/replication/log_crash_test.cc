@@ -66,74 +66,60 @@ class History {
   Random random_;
 };
 
-/// Runs the history until the sync with that number, where the power goes. Returns false when the history
-/// ended before.
-bool RunAndCut(uint64_t seed, int requests, uint64_t cut_at_sync, FaultEnv::CrashMode mode) {
-  FaultEnv env(seed);
-  EXPECT_TRUE(env.CreateDirs("/m"));
-  EXPECT_TRUE(env.SyncDir("/"));
-  EXPECT_TRUE(LogStorage::Create(env, "/m/raft", kOwner));
-  EXPECT_TRUE(env.SyncDir("/m"));
-  env.SetWritebackChance(seed % 3);
-  Random random(seed * 7919 + cut_at_sync);
+/// What a log may hold after a power cut.
+struct Expectation {
   Model acknowledged;
-  std::vector<Model> possible;
-  bool cut = false;
-  {
-    OpenLog log(env, "/m/raft", SmallSegments(16u << 10), seed);
-    EXPECT_TRUE(log.found);
-    uint64_t syncs = 0;
-    env.SetSyncHook([&](const std::string&) {
-      if (++syncs == cut_at_sync) {
-        env.Crash(random, mode);
-        cut = true;
-      }
-    });
-    History history(seed);
-    for (int i = 0; i < requests && !cut; ++i) {
-      Model next = acknowledged;
-      std::vector<raft::PersistRequest> batch;
-      size_t n = 1 + random.Uniform(3);
-      possible = {acknowledged};
-      for (size_t k = 0; k < n; ++k) {
-        batch.push_back(history.Next(next));
-        next.Apply(batch.back());
-        possible.push_back(next);
-      }
-      std::vector<const raft::PersistRequest*> pointers;
-      for (const auto& r : batch) pointers.push_back(&r);
-      Status written = log.storage.Write(pointers);
-      if (written) acknowledged = next;
-      EXPECT_EQ(written.ok(), !cut) << written.ToString();
-      if (!cut && random.OneIn(5)) {
-        LogIndex to = acknowledged.last() - std::min<LogIndex>(acknowledged.last(), 10);
-        Status s = log.storage.TruncatePrefix(to);
-        if (!s && !cut) ADD_FAILURE() << s.ToString();
-      }
-      if (!cut && random.OneIn(6)) (void)log.storage.WriteMark().ok();
-      if (cut && written) possible = {acknowledged};
-    }
-    env.SetSyncHook(nullptr);
-  }
-  if (!cut) return false;
+  std::vector<Model> possible;  // after each request of the batch that was under way
+};
 
-  OpenLog log(env, "/m/raft", SmallSegments(16u << 10), seed + 1);
-  std::string where = "seed " + std::to_string(seed) + " sync " + std::to_string(cut_at_sync);
-  if (!log.found) {
-    ADD_FAILURE() << where << ": " << log.found.error().ToString();
-    return true;
+/// Whether the power was cut.
+bool Run(FaultEnv& env, uint64_t seed, int requests, uint64_t cut_at_sync, FaultEnv::CrashMode mode,
+         Expectation* expected) {
+  Random random(seed * 7919 + cut_at_sync);
+  Model& acknowledged = expected->acknowledged;
+  std::vector<Model>& possible = expected->possible;
+  bool cut = false;
+  OpenLog log(env, "/m/raft", SmallSegments(16u << 10), seed);
+  EXPECT_TRUE(log.found);
+  uint64_t syncs = 0;
+  env.SetSyncHook([&](const std::string&) {
+    if (++syncs == cut_at_sync) {
+      env.Crash(random, mode);
+      cut = true;
+    }
+  });
+  History history(seed);
+  for (int i = 0; i < requests && !cut; ++i) {
+    Model next = acknowledged;
+    std::vector<raft::PersistRequest> batch;
+    size_t n = 1 + random.Uniform(3);
+    possible = {acknowledged};
+    for (size_t k = 0; k < n; ++k) {
+      batch.push_back(history.Next(next));
+      next.Apply(batch.back());
+      possible.push_back(next);
+    }
+    std::vector<const raft::PersistRequest*> pointers;
+    for (const auto& r : batch) pointers.push_back(&r);
+    Status written = log.storage.Write(pointers);
+    if (written) acknowledged = next;
+    EXPECT_EQ(written.ok(), !cut) << written.ToString();
+    if (!cut && random.OneIn(5)) {
+      LogIndex to = acknowledged.last() - std::min<LogIndex>(acknowledged.last(), 10);
+      Status s = log.storage.TruncatePrefix(to);
+      if (!s && !cut) ADD_FAILURE() << s.ToString();
+    }
+    if (!cut && random.OneIn(6)) (void)log.storage.WriteMark().ok();
+    if (cut && written) possible = {acknowledged};
   }
-  const RecoveredLog& found = *log.found;
-  // Hard state: what was acknowledged, or one of the batch that was under way.
-  bool hard_known = false;
-  for (const Model& m : possible) hard_known = hard_known || m.hard == found.hard_state;
-  EXPECT_TRUE(hard_known) << where << ": term " << found.hard_state.term;
-  EXPECT_GE(found.hard_state.term, acknowledged.hard.term) << where;
-  // The log: one of the states between the requests, or within one.
-  auto all = log.All();
-  EXPECT_EQ(all.size(), found.last_index - found.prev_index) << where;
-  bool fits = false;
-  for (size_t i = 0; i < possible.size() && !fits; ++i) {
+  env.SetSyncHook(nullptr);
+  return cut;
+}
+
+/// Whether the log is one of the states between the requests, or within one.
+bool Fits(const RecoveredLog& found, const std::vector<raft::Entry>& all,
+          const std::vector<Model>& possible) {
+  for (size_t i = 0; i < possible.size(); ++i) {
     const Model& m = possible[i];
     bool equal = true;
     bool prefix_of_next = i > 0;  // a split batch may end within a request
@@ -146,11 +132,43 @@ bool RunAndCut(uint64_t seed, int requests, uint64_t cut_at_sync, FaultEnv::Cras
       }
     }
     bool whole = found.last_index == m.last() || (m.entries.empty() && all.empty());
-    fits = (equal && whole && found.prev_index <= std::max(m.prev, m.last())) ||
-           (prefix_of_next && found.last_index <= m.last());
+    if ((equal && whole && found.prev_index <= std::max(m.prev, m.last())) ||
+        (prefix_of_next && found.last_index <= m.last())) {
+      return true;
+    }
   }
-  EXPECT_TRUE(fits) << where << ": found (" << found.prev_index << ", " << found.last_index
-                    << "], acknowledged up to " << acknowledged.last();
+  return false;
+}
+
+/// Runs the history until the sync with that number, where the power goes. Returns false when the history
+/// ended before.
+bool RunAndCut(uint64_t seed, int requests, uint64_t cut_at_sync, FaultEnv::CrashMode mode) {
+  FaultEnv env(seed);
+  EXPECT_TRUE(env.CreateDirs("/m"));
+  EXPECT_TRUE(env.SyncDir("/"));
+  EXPECT_TRUE(LogStorage::Create(env, "/m/raft", kOwner));
+  EXPECT_TRUE(env.SyncDir("/m"));
+  env.SetWritebackChance(seed % 3);
+  Expectation expected;
+  if (!Run(env, seed, requests, cut_at_sync, mode, &expected)) return false;
+
+  OpenLog log(env, "/m/raft", SmallSegments(16u << 10), seed + 1);
+  std::string where = "seed " + std::to_string(seed) + " sync " + std::to_string(cut_at_sync);
+  if (!log.found) {
+    ADD_FAILURE() << where << ": " << log.found.error().ToString();
+    return true;
+  }
+  const RecoveredLog& found = *log.found;
+  // Hard state: what was acknowledged, or one of the batch that was under way.
+  bool hard_known = false;
+  for (const Model& m : expected.possible) hard_known = hard_known || m.hard == found.hard_state;
+  EXPECT_TRUE(hard_known) << where << ": term " << found.hard_state.term;
+  EXPECT_GE(found.hard_state.term, expected.acknowledged.hard.term) << where;
+  auto all = log.All();
+  EXPECT_EQ(all.size(), found.last_index - found.prev_index) << where;
+  EXPECT_TRUE(Fits(found, all, expected.possible))
+      << where << ": found (" << found.prev_index << ", " << found.last_index
+      << "], acknowledged up to " << expected.acknowledged.last();
   // And it goes on from there, over another restart.
   raft::PersistRequest more = Entries(found.last_index + 1, found.hard_state.term, 3);
   EXPECT_TRUE(log.storage.Write(more)) << where;

@@ -158,15 +158,18 @@ TEST_F(LogWriterTest, MakesAMarkAndASpareInTheBackground) {
   const uint64_t before = log_->storage.metrics().batches;
   writer->Append(Entries(1, 1, 100, 100), false, [&](Status) { done = true; });
   executor_.RunUntil([&] { return done; });
-  // The entries, and after a second the mark. Neither says that it has happened.
-  const int64_t until = SystemClock().BootNs() + 240 * kSecond;
-  while ((log_->storage.metrics().batches < before + 2 || log_->storage.NeedsSpare()) &&
-         SystemClock().BootNs() < until) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
+  // After a second the mark. Neither it nor the spare segment says that it has happened, but both sync.
+  bool mark = false, spare = !log_->storage.NeedsSpare();
+  env_.SetSyncHook([&](const std::string& path) {
+    if (path == "/m/raft") return;  // the directory, for the spare
+    const bool is_spare = path.find("/spare-") != std::string::npos;
+    executor_.Post([&mark, &spare, is_spare] { (is_spare ? spare : mark) = true; });
+  });
+  executor_.RunUntil([&] { return mark && (spare || !log_->storage.NeedsSpare()); });
+  writer->Stop();  // when what has begun is done
+  env_.SetSyncHook(nullptr);
   EXPECT_EQ(log_->storage.metrics().batches, before + 2);
   EXPECT_FALSE(log_->storage.NeedsSpare());
-  writer->Stop();
 }
 
 }  // namespace
