@@ -5,6 +5,7 @@
 
 #include "common/base/defects.h"
 #include "common/base/logging.h"
+#include "common/client/core/calls.h"
 #include "dfs_types.h"
 
 namespace dfs::fuse {
@@ -69,7 +70,20 @@ void OpenFile::Read(uint64_t offset, size_t size, client::Done<Buffer> done) {
   }
 }
 
+bool OpenFile::Clean() const {
+  return writer_ != nullptr && !closing_ && flushed_ == writes_ && writer_->error().ok();
+}
+
+void OpenFile::DropWriterBehind(int64_t data_version) {
+  // Blocks that are open keep others out; the content of a small file does not.
+  if (!Clean() || !writer_->in_inode() || data_version <= writer_->data_version()) return;
+  writer_->Abandon();
+  core_->executor().Post([writer = std::move(writer_)] {});
+  writer_ = nullptr;
+}
+
 void OpenFile::NoteVersion(int64_t data_version) {
+  DropWriterBehind(data_version);
   if (std::exchange(data_version_, data_version) == data_version) return;
   if (!DefectOn(Defect::kMountPlacesStay)) Invalidate();
 }
@@ -81,15 +95,41 @@ void OpenFile::Invalidate() {
 // ---- Writing ------------------------------------------------------------------------------------
 
 void OpenFile::WithWriter(WriterDone done) {
-  if (writer_ != nullptr && !closing_) {
-    if (writer_->error().ok()) {
-      done(Status());
-      return;
-    }
-    NoteError(writer_->error());
+  if (writer_ != nullptr && !closing_ && !writer_->error().ok()) NoteError(writer_->error());
+  if (writer_ != nullptr && !closing_ && !checking_ && !(Clean() && writer_->in_inode())) {
+    done(Status());
+    return;
   }
   waiting_.push_back(std::move(done));
-  if (opening_ || closing_) return;
+  if (opening_ || closing_ || checking_) return;
+  if (writer_ != nullptr) {
+    CheckWriter();
+  } else {
+    OpenWriter();
+  }
+}
+
+void OpenFile::CheckWriter() {
+  // Another mount may have written since: what this writer knows of the content would overwrite that.
+  checking_ = true;
+  idl::StatRequest request;
+  request.ref.inode = static_cast<int64_t>(inode_);
+  core_->FillCaller(&request.caller);
+  client::Read<idl::kStat>(*core_, request, core_->Deadline(),
+                           [self = shared_from_this()](Result<idl::StatReply> reply) {
+                             self->checking_ = false;
+                             // Without an answer the namenode decides when it is told the new content.
+                             if (reply) self->NoteVersion(reply->attr.data_version);
+                             if (self->closing_) return;
+                             if (self->writer_ == nullptr) {
+                               self->OpenWriter();
+                             } else {
+                               self->RunWaiting(Status());
+                             }
+                           });
+}
+
+void OpenFile::OpenWriter() {
   opening_ = true;
   client::FileOpen how;
   how.inode = inode_;
@@ -111,9 +151,11 @@ void OpenFile::OnWriterOpened(Result<client::FileWriter::Ptr> writer) {
     writer_ = std::move(*writer);
     error_noted_ = false;
   }
-  std::vector<WriterDone> waiting = std::move(waiting_);
-  waiting_.clear();
-  for (WriterDone& done : waiting) done(status);
+  RunWaiting(status);
+}
+
+void OpenFile::RunWaiting(const Status& status) {
+  for (WriterDone& done : std::exchange(waiting_, {})) done(status);
 }
 
 client::StatusDone OpenFile::Noting(client::StatusDone done) {

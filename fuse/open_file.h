@@ -55,8 +55,15 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
  private:
   using WriterDone = UniqueFunction<void(Status)>;
 
-  /// Calls back when writer_ is there.
+  /// Calls back when writer_ is there and knows the content as it is.
   void WithWriter(WriterDone done);
+  void OpenWriter();
+  void CheckWriter();
+  void RunWaiting(const Status& status);
+  /// Nothing of the writer's waits to be told to the namenode.
+  bool Clean() const;
+  /// Lets go of a clean writer of a small file that another mount has changed since.
+  void DropWriterBehind(int64_t data_version);
   void OnWriterOpened(Result<client::FileWriter::Ptr> writer);
   /// Remembers it for the descriptors, and lets go of the writer.
   void NoteError(const Status& why);
@@ -71,6 +78,7 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   std::shared_ptr<client::FileReader> reader_;
   client::FileWriter::Ptr writer_;
   bool opening_ = false;
+  bool checking_ = false;  // whether writer_ is behind
   bool closing_ = false;
   std::vector<WriterDone> waiting_;  // for the writer to open, or for the old one to close
   std::vector<client::StatusDone> closing_waiters_;

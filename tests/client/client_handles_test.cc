@@ -417,6 +417,24 @@ TEST(ClientHandles, AFileIsOpenedByItsInode) {
   EXPECT_EQ(Content(c, "moved"), "onetwo");
 }
 
+TEST(ClientHandles, ASmallFileThatAnotherSessionWroteIsNotOverwrittenWhole) {
+  FakeCluster c(86);
+  auto core = c.MakeClient();
+  auto other = c.MakeClient();
+  auto file = Create(c, core, "f");
+  ASSERT_TRUE(file.ok());
+  auto theirs = Open(c, other, "f");
+  ASSERT_TRUE(theirs.ok());
+  Write(c, *file, 0, "mine");
+  ASSERT_TRUE(Sync(c, *file).ok());
+  Write(c, *file, 4, " too");
+  ASSERT_TRUE(Sync(c, *file).ok()) << "its own writes are no conflict";
+  Write(c, *theirs, 10, "theirs");
+  EXPECT_EQ(Sync(c, *theirs).code(), Code::kConflict);
+  EXPECT_EQ(Content(c, "f"), "mine too");
+  ASSERT_TRUE(Close(c, *file).ok());
+}
+
 TEST(ClientHandles, AnOpenWaitsForTheCloseUnderWay) {
   FakeCluster c(82);
   auto core = c.MakeClient();

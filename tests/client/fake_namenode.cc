@@ -369,6 +369,9 @@ Result<Buffer> FakeCluster::WriteInline(const Buffer& payload) {
     FakeFile& file = files[static_cast<uint64_t>(r.inode)];
     if (!file.slots.empty()) return Status(Code::kInvalidArgument, "the file has blocks");
     if (r.data.size() > inline_limit) return Status(Code::kFileTooBig, "too long");
+    if (r.data_version >= 0 && r.data_version != file.attr.data_version) {
+      return Status(Code::kConflict, "the file changed meanwhile");
+    }
     file.has_inline = true;
     file.inline_data = r.data;
     file.attr.size = static_cast<int64_t>(r.data.size());

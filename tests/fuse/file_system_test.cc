@@ -216,6 +216,42 @@ TEST(FuseFileSystem, ATruncationWaitsForAnotherMountsClose) {
   EXPECT_EQ(FileOf(c, "f").attr.size, 5'000);
 }
 
+TEST(FuseFileSystem, TwoMountsThatWriteToASmallFileInTurnsKeepAllOfIt) {
+  FakeCluster c(10);
+  Mounted one(c);
+  Mounted two(c);
+  Descriptor* a = one.Create("f", O_RDWR | O_APPEND);
+  Descriptor* b = two.Open(InodeOf(c, "f"), O_RDWR | O_APPEND);
+  std::string expected;
+  for (int i = 0; i < 20; ++i) {
+    const std::string line = "line " + std::to_string(i) + "\n";
+    Mounted& m = i % 3 == 0 ? one : two;
+    Descriptor* d = i % 3 == 0 ? a : b;
+    ASSERT_TRUE(m.Write(d, 0, line).ok());
+    ASSERT_TRUE(m.Sync(d).ok());
+    expected += line;
+    one.GetAttr(InodeOf(c, "f"));  // as the kernel does before it reads
+    EXPECT_EQ(one.Read(a, 0, 1'000), expected);
+  }
+  EXPECT_EQ(c.Content(InodeOf(c, "f")), expected);
+}
+
+TEST(FuseFileSystem, TwoMountsThatWriteToASmallFileAtOnceLoseNothingThatWasSynced) {
+  FakeCluster c(11);
+  Mounted one(c);
+  Mounted two(c);
+  Descriptor* a = one.Create("f");
+  Descriptor* b = two.Open(InodeOf(c, "f"));
+  ASSERT_TRUE(one.Write(a, 0, "first").ok());
+  ASSERT_TRUE(two.Write(b, 5, "second").ok());
+  ASSERT_TRUE(one.Sync(a).ok());
+  EXPECT_FALSE(two.Sync(b).ok()) << "its content is without the other's bytes";
+  EXPECT_EQ(c.Content(InodeOf(c, "f")), "first");
+  ASSERT_TRUE(two.Write(b, 5, "second").ok()) << "told once, it goes on";
+  ASSERT_TRUE(two.Sync(b).ok());
+  EXPECT_EQ(c.Content(InodeOf(c, "f")), "firstsecond");
+}
+
 TEST(FuseFileSystem, AnErrorOfWritingIsToldToEachDescriptorOnce) {
   FakeCluster c(8);
   Mounted m(c);

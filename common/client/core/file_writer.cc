@@ -21,6 +21,10 @@ FileWriter::FileWriter(std::shared_ptr<ClientCore> core, uint64_t session, size_
       max_open_(std::max<size_t>(max_open, 1)),
       attr_(std::make_unique<idl::Attr>()) {}
 
+int64_t FileWriter::data_version() const {
+  return attr_->data_version;
+}
+
 FileWriter::~FileWriter() {
   Released();
 }

@@ -85,6 +85,10 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   uint64_t size() const { return size_; }
   uint64_t inode() const { return inode_; }
   const idl::Attr& attr() const { return *attr_; }  // as of opening
+  /// The content is in the inode, as of data_version(); another session's write since makes the next one of this
+  /// writer fail with kConflict.
+  bool in_inode() const { return inline_; }
+  int64_t data_version() const;
   const Status& error() const { return error_; }
   uint64_t unacked_bytes() const;
   /// Members that failed and were excluded so far.

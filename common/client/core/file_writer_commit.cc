@@ -37,7 +37,8 @@ void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
   request.inode = static_cast<int64_t>(inode_);
   request.data = inline_data_;
   if (DefectOn(Defect::kMountInlineStaleTail)) request.data.resize(size_);
-  request.data_version = -1;
+  // All of the content goes: over another session's write it would undo it.
+  request.data_version = attr_->data_version;
   request.mtime_ns = mtime_ns != 0 ? mtime_ns : write_time_ns_;
   core_->FillCaller(&request.caller);
   Change<idl::kWriteInline>(
@@ -51,6 +52,7 @@ void FileWriter::WriteInline(int64_t mtime_ns, StatusDone done) {
         self->inline_writing_ = false;
         if (reply) {
           self->server_has_inline_ = true;
+          self->attr_->data_version = reply->attr.data_version;
         } else {
           self->Fail(reply.error());
         }
@@ -351,6 +353,7 @@ void FileWriter::SetSize(uint64_t size, StatusDone done) {
         }
         self->truncating_ = false;
         if (reply) {
+          self->attr_->data_version = reply->attr.data_version;
           self->size_ = size;
           if (!self->inline_) {
             self->slots_.clear();
