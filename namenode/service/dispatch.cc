@@ -220,7 +220,26 @@ void Service::Change(const Buffer& request, const PeerInfo& peer, rpc::Responder
   op->peer = peer;
   Status status = (this->*handler)(decoded, op);
   // A handler that fails leaves the op; one that proposed has taken it.
-  if (!status.ok() && op != nullptr && !Replay(*op)) op->responder->Fail(status);
+  if (!status.ok() && op != nullptr) Refuse(std::move(op), std::move(status));
+}
+
+/// What a handler refuses it has read from the state, and a deposed leader's may be old: it is an answer only when
+/// this member still leads.
+void Service::Refuse(std::unique_ptr<Op> op, Status why) {
+  if (Replay(*op, &why)) return;
+  if (replica_.HasLease()) {
+    op->responder->Fail(why);
+    return;
+  }
+  replica_.ReadBarrier([this, alive = std::weak_ptr<char>(alive_), why = std::move(why),
+                        r = std::move(op->responder)](Status status) mutable {
+    if (alive.expired()) return;
+    if (status.ok()) {
+      r->Fail(why);
+    } else {
+      r->Fail(replica_.is_leader() ? status : replica_.NotLeader());
+    }
+  });
 }
 
 Status Service::CheckSessionOwner(SessionId session, const PeerInfo& peer) {
@@ -270,14 +289,14 @@ void Service::Answer(Op& op, Result<std::string> payload) {
   }
 }
 
-bool Service::Replay(Op& op) {
+bool Service::Replay(Op& op, Status* why) {
   const CommandHeader& h = op.header;
   if (!h.session.valid() || !op.finish) return false;
   auto stored = state_.FindReply(h.session, h.incarnation, h.sequence);
   if (!stored) {
     // An earlier try may have taken effect, and its reply is gone with the session: how it would go now is not how it went.
-    op.responder->Fail(stored.error());
-    return true;
+    *why = stored.error();
+    return false;
   }
   if (!stored->has_value()) return false;
   Answer(op, PayloadOf(std::move(**stored)));

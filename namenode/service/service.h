@@ -104,8 +104,9 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   /// Takes the op; the answer follows when the command was applied.
   Status Propose(std::unique_ptr<Op>& op, const CommandBody& body);
   void Answer(Op& op, Result<std::string> payload);
-  /// Answers with the stored reply, if there is one, or with why nobody can know any more.
-  bool Replay(Op& op);
+  /// Answers with the stored reply, if there is one; why becomes that nobody can know any more, when that is so.
+  bool Replay(Op& op, Status* why);
+  void Refuse(std::unique_ptr<Op> op, Status why);
   Finish AttrFinish();
   Finish EmptyFinish();
 

@@ -119,6 +119,27 @@ TEST(FailOver, TheLeaseFlagIsTheLeadersAndOnlyUnderAQuorum) {
   EXPECT_FALSE(w.CallAt<idl::kStat>(leader, stat).ok());
 }
 
+TEST(FailOver, ADeposedLeaderRefusesNoChangeByItsOldState) {
+  ServiceWorld w(3);
+  Client c(w, 1);
+  const int leader = w.Leader();
+  idl::MkdirRequest mkdir;
+  mkdir.op = w.NextOp(c.session);
+  mkdir.ref = At("/absent/directory");
+  EXPECT_CODE(w.CallAt<idl::kMkdir>(leader, mkdir), Code::kNotFound);
+  for (int n = 0; n < 3; ++n) {
+    if (n != leader) w.net.CutBoth(w.node(leader), w.node(n));
+  }
+  // Its lease is over, and it does not know yet that it is alone: the others may have made the parent since.
+  w.scheduler.RunFor(400 * kMillisecond);
+  ASSERT_TRUE(w.nn(leader).replica().is_leader());
+  mkdir.op = w.NextOp(c.session);
+  EXPECT_CODE(w.CallAt<idl::kMkdir>(leader, mkdir), Code::kNotLeader);
+  // Nor does it know which sessions there are.
+  mkdir.op.session += 1'000'000;
+  EXPECT_CODE(w.CallAt<idl::kMkdir>(leader, mkdir), Code::kNotLeader);
+}
+
 TEST(FailOver, AnOpenFileOutlivesItsNameAlsoOverAFailOver) {
   ServiceWorld w(3);
   Client c(w, 1), other(w, 2);
