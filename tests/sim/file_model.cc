@@ -72,9 +72,10 @@ uint32_t FileModel::BeginTruncate(uint64_t size) {
     units_[i].versions.push_back({number, UINT64_MAX, /*absent=*/true});
     units_[i].flushed_write = units_[i].seen_write = 0;
   }
-  synced_units_ = std::min(synced_units_, units);
+  const uint64_t certain = CertainSize(units);
+  synced_units_ = std::min(synced_units_, certain);
   flushed_units_ = std::min(flushed_units_, units);
-  for (auto& [since, visible] : visible_sizes_) visible = std::min(visible, units);
+  for (auto& [since, visible] : visible_sizes_) visible = std::min(visible, certain);
   live_units_ = units;
   return number;
 }
@@ -177,6 +178,15 @@ uint64_t FileModel::LeastSize(uint64_t since, uint64_t loss_epoch) const {
     least = std::max(least, flushed_units_ * kUnit);
   }
   return least;
+}
+
+uint64_t FileModel::CertainSize(uint64_t units) const {
+  bool unsynced = false;
+  for (uint64_t i = units; i > 0; --i) {
+    if (MustExist((i - 1) * kUnit, kUnit)) return unsynced ? i : units;
+    for (const Version& v : units_[i - 1].versions) unsynced |= !Absent(v) && v.gone_at > clock_;
+  }
+  return unsynced ? 0 : units;
 }
 
 std::string FileModel::Check(uint64_t offset, std::string_view data, bool at_end, uint64_t since,

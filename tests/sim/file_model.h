@@ -79,6 +79,9 @@ class FileModel {
 
   static bool Absent(const Version& v) { return v.write == 0 || v.absent; }
   std::string UnitBytes(uint64_t unit, const Version& version) const;
+  /// What stays of a file that ends there when all memory is lost: an end among bytes that were never synced goes
+  /// back with them to what was (protocols, 6.4); a hole stays.
+  uint64_t CertainSize(uint64_t units) const;
   uint64_t LeastSize(uint64_t since, uint64_t loss_epoch) const;
 
   const uint64_t id_;

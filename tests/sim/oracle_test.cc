@@ -237,6 +237,27 @@ TEST(FileModel, WhatATruncationCutOffNeverComesBack) {
   EXPECT_EQ(model.Check(128, more + std::string(64, '\0'), true, model.Now(), 0), "");
 }
 
+TEST(FileModel, AnEndAmongBytesNeverSyncedIsNotPromised) {
+  FileModel model(1);
+  const std::string first = model.BeginWrite(0, 64);
+  model.BeginWrite(640, 64);
+  model.SyncDone(0, model.last_write());
+  model.BeginWrite(128, 128);
+  model.TruncateDone(model.BeginTruncate(192));
+  EXPECT_EQ(model.Check(0, first, true, model.Now(), 1), "") << "all memory was lost";
+  EXPECT_NE(model.Check(0, "", true, model.Now(), 1), "") << "what was synced stays";
+}
+
+TEST(FileModel, AnEndInAHoleIsPromised) {
+  FileModel model(1);
+  const std::string first = model.BeginWrite(0, 64);
+  model.BeginWrite(640, 64);
+  model.SyncDone(0, model.last_write());
+  model.TruncateDone(model.BeginTruncate(192));
+  EXPECT_NE(model.Check(0, first, true, model.Now(), 1), "");
+  EXPECT_EQ(model.Check(0, first + std::string(128, '\0'), true, model.Now(), 1), "");
+}
+
 TEST(FileModel, ATruncationThatGrowsAddsZeros) {
   FileModel model(1);
   const std::string first = model.BeginWrite(0, 64);
