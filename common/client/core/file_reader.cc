@@ -260,9 +260,11 @@ Status FileReader::Named(const Status& why) const {
 }
 
 Status FileReader::GivenUp(const Status& why) const {
-  return Named(Status(Code::kTimedOut, "no replica could be read for " +
-                                           std::to_string(core_->options().timeout_ns / kSecond) +
-                                           " s, the last answer was: " + why.message()));
+  // Nobody has it: that is no matter of time, and a caller is to be told so.
+  const Code code = why.Is(Code::kMissingBlock) ? Code::kMissingBlock : Code::kTimedOut;
+  return Named(Status(code, "no replica could be read for " +
+                                std::to_string(core_->options().timeout_ns / kSecond) +
+                                " s, the last answer was: " + why.message()));
 }
 
 void FileReader::FinishOp(const OpPtr& op, Result<size_t> result) {
