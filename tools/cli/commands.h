@@ -17,6 +17,7 @@ int RunCompletion(const Arguments& arguments);
 int RunCount(const Arguments& arguments);
 int RunCp(const Arguments& arguments);
 int RunDf(const Arguments& arguments);
+int RunDoctor(const Arguments& arguments);
 int RunDu(const Arguments& arguments);
 int RunFind(const Arguments& arguments);
 int RunFsck(const Arguments& arguments);

@@ -47,9 +47,12 @@ Verb::Verb(const std::string& name, const std::string& summary, const std::strin
   args_.Flag("--json", &json_, "Machine-readable output");
 }
 
+ClientConfigFlags Verb::config_flags() const {
+  return {namenodes_, cluster_, key_file_, timeout_};
+}
+
 std::optional<Options> Verb::Cluster() {
-  ClientConfigFlags flags{namenodes_, cluster_, key_file_, timeout_};
-  Result<Options> options = FindCluster(flags);
+  Result<Options> options = FindCluster(config_flags());
   if (!options) {
     Failed("find a cluster", "", options.error());
     return std::nullopt;

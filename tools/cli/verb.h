@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tools/cli/args.h"
+#include "tools/cli/client_config.h"
 #include "tools/cli/text.h"
 
 namespace dfs::cli {
@@ -24,6 +25,8 @@ class Verb {
 
   Args& args() { return args_; }
   bool json() const { return json_; }
+  /// What was said of the cluster, as typed.
+  ClientConfigFlags config_flags() const;
   /// For verbs whose paths may have wildcards (glob.h): adds --no-glob.
   void TakesGlobs() { args_.Flag("--no-glob", &no_glob_, "Take * ? [ in paths for themselves"); }
   bool no_glob() const { return no_glob_; }
