@@ -144,7 +144,7 @@ def raw(address, data):
             reply = b""
             while more := s.recv(65536):
                 reply += more
-        except ConnectionError:
+        except OSError:  # cut off in the middle: ECONNRESET, EPIPE, ENOTCONN
             return b""
         return reply
 
