@@ -318,24 +318,33 @@ struct Pages {
   }
 };
 
-int Serve(NamenodeOptions options, const std::string& http_address) {
-  // Before any thread is made, so that none of them takes the signals.
+/// Before any thread is made, so that none of them takes the signals.
+sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
-  RaiseFileLimit();
+  return signals;
+}
 
-  rpc::EventLoop loop;
+std::shared_ptr<rpc::NetworkIdentity> IdentityOf(const NamenodeOptions& options) {
   auto identity = std::make_shared<rpc::NetworkIdentity>();
   identity->cluster_id = options.cluster_id;
   identity->role = rpc::Role::kNamenode;
   identity->node_id = options.id.value;
   identity->cluster_key = options.cluster_key;
   identity->insecure = options.insecure;
-  rpc::SocketNetwork network(loop, identity);
+  return identity;
+}
+
+int Serve(NamenodeOptions options, const std::string& http_address) {
+  const sigset_t signals = BlockSignals();
+  RaiseFileLimit();
+
+  rpc::EventLoop loop;
+  rpc::SocketNetwork network(loop, IdentityOf(options));
 
   int exit_code = 0;
   NamenodeWorld world;

@@ -10,6 +10,25 @@ namespace {
 constexpr size_t kSlotsAtOpen = 16;
 constexpr size_t kMaxSlots = 1024;  // in one reply
 constexpr int64_t kTokenLifeMs = 15 * 60 * 1000;
+
+/// What is out of bounds whatever the state.
+Status CheckBounds(const idl::CreateRequest& request, const NamespaceOptions& defaults) {
+  if (request.inline_data.size() > defaults.inline_limit) {
+    return Status(Code::kInvalidArgument, "inline data above the limit");
+  }
+  if (request.replication < 0 || request.replication > static_cast<int32_t>(kMaxReplication)) {
+    return Status(Code::kInvalidArgument, "replication is 1 to 16");
+  }
+  const uint64_t block_size = Unsigned(request.block_size);
+  if (block_size != 0 && (block_size < kMinBlockBytes || block_size > kMaxBlockBytes ||
+                          block_size % kMinBlockBytes != 0)) {
+    return Status(Code::kInvalidArgument, "a block size is 4 KiB to 2 GiB, in steps of 4 KiB");
+  }
+  if (request.type < 0 || request.type > idl::FileType::BLOCK_DEVICE) {
+    return Status(Code::kInvalidArgument, "no such file type");
+  }
+  return Status();
+}
 }  // namespace
 
 std::string Service::Token(BlockId block, Stamp stamp, bool write, SessionId session) const {
@@ -50,19 +69,10 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   };
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   const NamespaceOptions& defaults = options_.name_space;
-  if (request.inline_data.size() > defaults.inline_limit) {
-    return Status(Code::kInvalidArgument, "inline data above the limit");
-  }
-  if (request.replication < 0 || request.replication > static_cast<int32_t>(kMaxReplication)) {
-    return Status(Code::kInvalidArgument, "replication is 1 to 16");
-  }
+  DFS_RETURN_IF_ERROR(CheckBounds(request, defaults));
   CreateCommand command;
   command.block_size =
       request.block_size == 0 ? defaults.default_block_size : Unsigned(request.block_size);
-  if (command.block_size < kMinBlockBytes || command.block_size > kMaxBlockBytes ||
-      command.block_size % kMinBlockBytes != 0) {
-    return Status(Code::kInvalidArgument, "a block size is 4 KiB to 2 GiB, in steps of 4 KiB");
-  }
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller,
                                                   !request.exclusive, request.parents));
   if (path.must_be_directory) return Status(Code::kIsDirectory, "a directory's name");
@@ -74,9 +84,6 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   command.name = path.missing_path.empty() ? std::move(path.name) : std::move(path.missing_path);
   if (command.name.empty()) return Status(Code::kIsDirectory, "the root directory");
   if (request.type != idl::FileType::UNKNOWN) {
-    if (request.type < 0 || request.type > idl::FileType::BLOCK_DEVICE) {
-      return Status(Code::kInvalidArgument, "no such file type");
-    }
     command.type = static_cast<FileType>(request.type);
     command.rdev = Unsigned(request.rdev);
   }
