@@ -52,13 +52,15 @@ namenode=(/usr/bin/dfs-namenode --config /etc/dfs/namenode.toml "${common[@]}" -
           --storage.directory=/var/lib/dfs/namenode --listen.client="127.0.0.1:$port" --listen.raft="127.0.0.1:$((port + 1))"
           --namespace.default_replication=1)
 as_dfs() { in_root setpriv --reuid=dfs --regid=dfs --clear-groups "$@"; }
+# In the background: its pid is the daemon's own.
+daemon() { exec chroot "$root" setpriv --reuid=dfs --regid=dfs --clear-groups "$@"; }
 as_dfs "${namenode[@]}" --format
 
 echo "-- start"
 in_root mkdir -p /var/lib/dfs/volume
 in_root chown dfs:dfs /var/lib/dfs/volume
-as_dfs "${namenode[@]}" >"$root/namenode.log" 2>&1 & daemons+=($!)
-as_dfs /usr/bin/dfs-datanode --config /etc/dfs/datanode.toml "${common[@]}" --storage.volumes=/var/lib/dfs/volume \
+daemon "${namenode[@]}" >"$root/namenode.log" 2>&1 & daemons+=($!)
+daemon /usr/bin/dfs-datanode --config /etc/dfs/datanode.toml "${common[@]}" --storage.volumes=/var/lib/dfs/volume \
   --listen.block=127.0.0.1:$((port + 2)) --namenodes.addresses=127.0.0.1:$port >"$root/datanode.log" 2>&1 &
 daemons+=($!)
 client() { in_root dfs "$1" --namenodes 127.0.0.1:$port --key-file /etc/dfs/cluster.key "${@:2}"; }
