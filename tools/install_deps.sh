@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need on Debian 12. The list of packages is here and nowhere else.
 #   tools/install_deps.sh            installs what is missing (sudo when not root)
-#   tools/install_deps.sh --tests    what the tests run besides: programs on the mount, a browser, shells
+#   tools/install_deps.sh --tests    what the tests run besides: programs on the mount, a browser
 #   tools/install_deps.sh --list     prints the list
 set -eu
 
@@ -14,7 +14,7 @@ libgtest-dev libgmock-dev
 libcli11-dev libspdlog-dev libfmt-dev nlohmann-json3-dev libtomlplusplus-dev
 python3 python3-thrift procps util-linux
 "
-TEST_PACKAGES="make tar rsync sqlite3 fio chromium zsh fish"
+TEST_PACKAGES="make tar rsync sqlite3 fio chromium"
 
 if [ "${1:-}" = "--tests" ]; then PACKAGES="$PACKAGES $TEST_PACKAGES"; fi
 if [ "${1:-}" = "--list" ]; then
