@@ -132,7 +132,8 @@ struct CreateRequest {
   13: bool parents         // make missing parent directories
   14: bool open_first_block   // more than inline_limit follows: opens slot 0 for writing in the same commit
   15: string client_host_id
-  16: FileType type        // UNKNOWN: REGULAR; or FIFO, SOCKET, CHAR_DEVICE, BLOCK_DEVICE, which have no data
+  16: i32 type             // a FileType, as a number, since it may be any. UNKNOWN: REGULAR; or FIFO, SOCKET, CHAR_DEVICE,
+                           // BLOCK_DEVICE, which have no data
   17: i64 rdev             // of a device
 }
 struct ReplicaLocation {

@@ -186,7 +186,7 @@ TEST(Namenode, BadInputIsRefusedAndNothingElse) {
 TEST(Namenode, CreateMakesSpecialFiles) {
   ServiceWorld w(1, 1);
   Client c(w, 1);
-  const auto make = [&](const std::string& name, idl::FileType::type type, int uid) {
+  const auto make = [&](const std::string& name, int type, int uid) {
     idl::CreateRequest r;
     r.op = w.NextOp(c.session);
     r.ref = At(name);
@@ -212,8 +212,8 @@ TEST(Namenode, CreateMakesSpecialFiles) {
   EXPECT_EQ(plain->attr.type, idl::FileType::REGULAR);
   EXPECT_CODE(make("/d", idl::FileType::DIRECTORY, 0), Code::kInvalidArgument);
   EXPECT_CODE(make("/l", idl::FileType::SYMLINK, 0), Code::kInvalidArgument);
-  EXPECT_CODE(make("/x", static_cast<idl::FileType::type>(99), 0), Code::kInvalidArgument);
-  EXPECT_CODE(make("/y", static_cast<idl::FileType::type>(-1), 0), Code::kInvalidArgument);
+  EXPECT_CODE(make("/x", 99, 0), Code::kInvalidArgument);
+  EXPECT_CODE(make("/y", -1, 0), Code::kInvalidArgument);
 }
 
 TEST(Namenode, ADirectoryOfAnotherMemberOrClusterIsRefused) {
