@@ -80,4 +80,56 @@ inline StoreOptions TestOptions(std::vector<std::string> volumes) {
     ASSERT_TRUE(dfs_expected.ok()) << dfs_expected.ToString(); \
   } while (false)
 
+/// A store on one volume, on disks that can be made to fail.
+class StoreTest : public ::testing::Test {
+ protected:
+  StoreTest() : random_(7) { EXPECT_TRUE(env_.CreateDirs("/v1").ok()); }
+
+  void OpenStore(std::vector<std::string> volumes = {"/v1"}) {
+    store_.reset();
+    auto store = BlockStore::Open(TestOptions(std::move(volumes)), env_, clock_, 3);
+    ASSERT_TRUE(store.ok()) << store.error().ToString();
+    store_ = std::move(*store);
+    corrupt_.clear();
+    BlockStore::Events events;
+    events.corrupt = [this](const ReplicaInfo& info) { corrupt_.push_back(info); };
+    events.finalized = [this](const ReplicaInfo& info) { finalized_.push_back(info); };
+    store_->SetEvents(std::move(events));
+  }
+
+  OpenedReplica New(uint64_t block = 5, uint64_t stamp = 10) {
+    auto open = OpenWrite(*store_, block, 0, stamp, 0);
+    EXPECT_TRUE(open.ok()) << open.error().ToString();
+    return *open;
+  }
+
+  /// A finalized block on disk.
+  std::string MakeFinalized(uint64_t block, uint64_t stamp, size_t size) {
+    auto open = New(block, stamp);
+    const std::string data = RandomBytes(random_, size);
+    for (size_t at = 0; at < size; at += 512 << 10) {
+      EXPECT_TRUE(WriteBytes(open, at, std::string_view(data).substr(at, 512 << 10)).ok());
+    }
+    EXPECT_TRUE(store_->Finalize(open.replica, open.ticket, true).ok());
+    return data;
+  }
+
+  void Restart(bool power_cut) {
+    store_.reset();
+    if (power_cut) {
+      env_.Crash(random_, FaultEnv::CrashMode::kDropUnsynced);
+    } else {
+      env_.KillProcess();
+    }
+    OpenStore();
+  }
+
+  FaultEnv env_;
+  ManualClock clock_;
+  Random random_;
+  std::unique_ptr<BlockStore> store_;
+  std::vector<ReplicaInfo> corrupt_;
+  std::vector<ReplicaInfo> finalized_;
+};
+
 }  // namespace dfs::dn

@@ -518,6 +518,20 @@ TEST_F(SocketNetworkTest, ThousandConnections) {
   EXPECT_TRUE(Eventually([&] { return server_->peers.empty(); }));
 }
 
+/// Echoes packets from its own thread; lives until its connection closes.
+struct EchoStream : Connection::Handler {
+  ConnectionPtr connection;
+  std::atomic<int>* live = nullptr;
+  void OnFrame(const FrameHeader& header, Buffer payload) override {
+    EXPECT_TRUE(connection->executor().InExecutor());
+    connection->Send(header, std::move(payload));
+  }
+  void OnClosed(const Status&) override {
+    --*live;
+    delete this;
+  }
+};
+
 TEST_F(SocketNetworkTest, StreamsHaveThreadsOfTheirOwnWhichAreReused) {
   NetworkLimits limits;
   limits.max_connections = 4;
@@ -526,19 +540,6 @@ TEST_F(SocketNetworkTest, StreamsHaveThreadsOfTheirOwnWhichAreReused) {
   std::mutex mu;
   std::set<std::thread::id> threads;
   std::atomic<int> live{0};
-  // Echoes packets from its own thread; lives until its connection closes.
-  struct Stream : Connection::Handler {
-    ConnectionPtr connection;
-    std::atomic<int>* live = nullptr;
-    void OnFrame(const FrameHeader& header, Buffer payload) override {
-      EXPECT_TRUE(connection->executor().InExecutor());
-      connection->Send(header, std::move(payload));
-    }
-    void OnClosed(const Status&) override {
-      --*live;
-      delete this;
-    }
-  };
   auto listener =
       network_->ListenForStreams(dir_.Socket(), [&](ConnectionPtr connection, Network& onward) {
         {
@@ -547,7 +548,7 @@ TEST_F(SocketNetworkTest, StreamsHaveThreadsOfTheirOwnWhichAreReused) {
         }
         EXPECT_EQ(&onward.executor(), &connection->executor());
         ++live;
-        auto* stream = new Stream;
+        auto* stream = new EchoStream;
         stream->live = &live;
         stream->connection = std::move(connection);
         stream->connection->Start(stream);

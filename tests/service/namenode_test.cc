@@ -43,7 +43,7 @@ TEST(Namenode, NamesAndAttributes) {
   EXPECT_CODE(c.Stat(At("/" + std::string(5000, 'n'))), Code::kNameTooLong);
 }
 
-TEST(Namenode, SymlinksRenamesAttributesAndPages) {
+TEST(Namenode, SymlinksAndPages) {
   ServiceWorld w(1);
   Client c(w, 1);
   ASSERT_OK(c.Mkdir("/a"));
@@ -75,7 +75,19 @@ TEST(Namenode, SymlinksRenamesAttributesAndPages) {
   }
   std::sort(names.begin(), names.end());
   EXPECT_EQ(names, (std::vector<std::string>{"a", "link", "x"}));
+}
 
+TEST(Namenode, RenamesAttributesAndUsage) {
+  ServiceWorld w(1);
+  Client c(w, 1);
+  ASSERT_OK(c.Mkdir("/a"));
+  ASSERT_OK(c.Mkdir("/x"));
+  ASSERT_OK(c.Create("/a/f", "hello"));
+  idl::SymlinkRequest link;
+  link.op = w.NextOp(c.session);
+  link.ref = At("/link");
+  link.target = "/a/f";
+  ASSERT_OK(w.Call<idl::kSymlink>(link));
   idl::RenameRequest rename;
   rename.op = w.NextOp(c.session);
   rename.source = At("/a/f");
