@@ -5,12 +5,12 @@
 
 #include "common/client/core/block_writer.h"
 #include "common/client/core/calls.h"
+#include "common/client/core/convert.h"
 #include "dfs_types.h"
 
 namespace dfs::client {
 namespace {
 
-constexpr int kOpen = 1;  // of idl::LocatedBlock.state
 /// A member may be gone without a word while nothing is written: so much more seldom it is asked for then.
 constexpr int64_t kSeldom = 6;
 
@@ -49,7 +49,7 @@ void BlockWriter::OnRepairAnswer(uint64_t stamp, const Result<idl::GetBlocksRepl
   if (closing_ || state_ == State::kFailed) return;
   if (reply && state_ == State::kOpen && target_.stamp == stamp) {
     for (const idl::LocatedBlock& b : reply->blocks) {
-      repair_wanted_ |= static_cast<uint64_t>(b.block) == target_.block && b.state == kOpen &&
+      repair_wanted_ |= static_cast<uint64_t>(b.block) == target_.block && b.state == kBlockOpen &&
                         static_cast<uint64_t>(b.stamp) == stamp && b.repair_wanted;
     }
   }
