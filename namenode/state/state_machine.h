@@ -91,8 +91,11 @@ class StateMachine {
 };
 
 /// The highest command versions and feature level this build knows.
-inline constexpr uint32_t kSupportedFeatureLevel = 2;
+inline constexpr uint32_t kSupportedFeatureLevel = 3;
 /// From here on: create that opens the first block, members chosen anew, release_blocks.
 inline constexpr uint32_t kFeatureFirstBlock = 2;
+/// From here on: sessions that say that they cache, blocks opened for a version of the file, locks, datanodes that are
+/// decommissioned or in maintenance.
+inline constexpr uint32_t kFeatureCaches = 3;
 
 }  // namespace dfs::nn
