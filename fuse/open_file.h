@@ -17,9 +17,24 @@
 
 namespace dfs::fuse {
 
+/// Who says when a file may be written to ahead of telling the namenode. Outlives all open files but those that are
+/// being closed.
+class WriteGate {
+ public:
+  virtual ~WriteGate() = default;
+  virtual bool MayWrite(uint64_t inode) const = 0;
+  /// Nobody else writes as long as that is so.
+  virtual bool HoldsWrite(uint64_t inode) const = 0;
+  virtual void AskToWrite(uint64_t inode, client::StatusDone done) = 0;
+  /// The namenode was told of what was written.
+  virtual void OnTold(uint64_t inode) = 0;
+};
+
 class OpenFile : public std::enable_shared_from_this<OpenFile> {
  public:
-  OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size);
+  /// gate: null when it is gone.
+  OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size,
+           std::shared_ptr<WriteGate*> gate);
   ~OpenFile();
 
   uint64_t inode() const { return inode_; }
@@ -47,6 +62,8 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   /// Cached places of blocks are asked for again when the file has changed since.
   void NoteVersion(int64_t data_version);
   void Invalidate();
+  /// Another mount is going to write: what was written here is told, and the writer let go.
+  void GiveUp(client::StatusDone done);
 
   /// Grows with every error of writing; what a descriptor compares to tell whether it was told.
   uint64_t errors() const { return errors_; }
@@ -55,7 +72,8 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
  private:
   using WriterDone = UniqueFunction<void(Status)>;
 
-  /// Calls back when writer_ is there and knows the content as it is.
+  void Told();
+  /// Calls back when this mount may write, and writer_ is there and knows the content as it is.
   void WithWriter(WriterDone done);
   void OpenWriter();
   void CheckWriter();
@@ -75,6 +93,7 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
 
   const std::shared_ptr<client::ClientCore> core_;
   const uint64_t inode_;
+  const std::shared_ptr<WriteGate*> gate_;
   std::shared_ptr<client::FileReader> reader_;
   client::FileWriter::Ptr writer_;
   bool opening_ = false;

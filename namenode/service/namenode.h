@@ -15,10 +15,12 @@
 #include "common/base/status.h"
 #include "common/rpc/transport.h"
 #include "namenode/replication/replica.h"
+#include "namenode/sessions/lease_options.h"
 
 namespace dfs::nn {
 
 class BlockManager;
+class LeaseManager;
 class Service;
 class SessionManager;
 class StateMachine;
@@ -53,6 +55,7 @@ struct NamenodeOptions {
   NamespaceOptions name_space;
   BlockOptions blocks;
   int64_t session_expiry_ns = 30 * kSecond;
+  LeaseOptions leases;
   /// Who owns the root of a new cluster.
   uint32_t root_uid = 0;
   uint32_t root_gid = 0;
@@ -99,6 +102,7 @@ class Namenode {
   StateMachine& state_machine();
   BlockManager& blocks();
   SessionManager& sessions();
+  LeaseManager& leases();
   const Service& service() const;
 
  private:
