@@ -129,6 +129,8 @@ void FileSystem::OnRecall(const idl::RecallRequest& recalls, Task done) {
     const auto inode = static_cast<uint64_t>(recall.inode);
     const auto it = files_.find(inode);
     const auto file = it == files_.end() ? nullptr : it->second.lock();
+    ++recalling_[inode];  // first of all: what is asked for anew waits for the end of it
+    inodes.push_back(inode);
     auto told = [rest](Status status) {
       if (!status.ok()) LogError("a recalled file: {}", status.ToString());
       if (--rest->left == 0) rest->done();
@@ -157,8 +159,6 @@ void FileSystem::OnRecall(const idl::RecallRequest& recalls, Task done) {
         file->GiveUp(told);
         break;
     }
-    ++recalling_[inode];
-    inodes.push_back(inode);
     if (kernel_ != nullptr && !DefectOn(Defect::kLeaseKernelNotTold)) {
       kernel_->ForgetAttributes(inode);
     }

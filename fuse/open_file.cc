@@ -167,12 +167,26 @@ void OpenFile::OnWriterOpened(Result<client::FileWriter::Ptr> writer) {
     error_noted_ = false;
   }
   RunWaiting(status);
+  for (WriterDone& then : std::exchange(when_opened_, {})) then(status);
+}
+
+void OpenFile::WhenOpened(client::StatusDone done,
+                          void (OpenFile::*then)(client::StatusDone)) {
+  when_opened_.push_back(
+      [self = shared_from_this(), then, done = std::move(done)](Status status) mutable {
+        if (status.ok()) {
+          (self.get()->*then)(std::move(done));
+        } else {
+          done(std::move(status));
+        }
+      });
 }
 
 void OpenFile::RunWaiting(const Status& status) {
   for (WriterDone& done : std::exchange(waiting_, {})) {
-    // The right to write may have been recalled meanwhile.
-    if (status.ok() && *gate_ != nullptr && !(*gate_)->MayWrite(inode_)) {
+    // What had the right to write when it came is done under it: whoever recalls it waits for that, so that two who write
+    // in turns both get on.
+    if (status.ok() && (writer_ == nullptr || closing_)) {
       WithWriter(std::move(done));
     } else {
       done(status);
@@ -229,6 +243,10 @@ void OpenFile::TimesWereSet(int64_t mtime_ns) {
 }
 
 void OpenFile::Flush(client::StatusDone done) {
+  if (opening_) {
+    WhenOpened(std::move(done), &OpenFile::Flush);
+    return;
+  }
   if (closing_) {
     closing_waiters_.push_back(std::move(done));
     return;
@@ -330,13 +348,7 @@ void OpenFile::GiveUp(client::StatusDone done) {
 
 void OpenFile::CloseWriter(client::StatusDone done) {
   if (opening_) {
-    WithWriter([self = shared_from_this(), done = std::move(done)](Status status) mutable {
-      if (!status.ok()) {
-        done(std::move(status));
-      } else {
-        self->CloseWriter(std::move(done));
-      }
-    });
+    WhenOpened(std::move(done), &OpenFile::CloseWriter);
     return;
   }
   if (closing_) {

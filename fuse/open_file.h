@@ -78,6 +78,8 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   void OpenWriter();
   void CheckWriter();
   void RunWaiting(const Status& status);
+  /// then, when the writer that is being opened is there and has taken what waited for it.
+  void WhenOpened(client::StatusDone done, void (OpenFile::*then)(client::StatusDone));
   /// Nothing of the writer's waits to be told to the namenode.
   bool Clean() const;
   /// Lets go of a clean writer of a small file that another mount has changed since.
@@ -101,6 +103,7 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   bool closing_ = false;
   std::vector<WriterDone> waiting_;  // for the writer to open, or for the old one to close
   std::vector<client::StatusDone> closing_waiters_;
+  std::vector<WriterDone> when_opened_;  // after what waits for the writer to write
   int64_t data_version_ = -1;
   int descriptors_ = 0;
   int writable_ = 0;
