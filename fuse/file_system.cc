@@ -176,6 +176,7 @@ void FileSystem::Rename(const Caller& who, uint64_t parent, std::string name, ui
         if (*alive) {
           ForgetNameAndInode(parent, name);
           ForgetNameAndInode(new_parent, new_name);
+          KernelMayKeepNames();  // it has moved the one to the other by itself
         }
         done(std::move(status));
       });

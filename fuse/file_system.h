@@ -163,6 +163,8 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   void Changed(uint64_t parent, const std::string& name, uint64_t inode, uint64_t asked);
   /// A change of this mount's own whose outcome for the name is not known.
   void ForgetName(uint64_t parent, const std::string& name);
+  /// The kernel was told names, and may go on with them to the end of the term, that are not known here any more.
+  void KernelMayKeepNames();
   /// With the attributes of both ends.
   void ForgetNameAndInode(uint64_t parent, const std::string& name);
   /// What is known after a change of this mount's own; then done.
@@ -194,7 +196,7 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   LeaseCache cache_;
   KernelCache* kernel_ = nullptr;
   uint64_t recalls_ = 0;                 // so far, and ends of terms
-  int64_t kernel_keeps_until_ns_ = 0;    // names of leases that made room for others
+  int64_t kernel_keeps_until_ns_ = 0;    // names that are not in cache_ any more
   std::map<uint64_t, int> recalling_;    // by inode: orders that are not answered yet
   std::map<uint64_t, std::vector<StatusDone>> acquiring_;
   bool ensuring_ = false;       // that there is a session to hold leases

@@ -83,18 +83,23 @@ void FileSystem::Changed(uint64_t parent, const std::string& name, uint64_t inod
   if (asked == recalls_ && Serving()) {
     cache_.PutName(parent, name, inode);
   } else {
-    cache_.DropName(parent, name);
+    ForgetName(parent, name);
   }
 }
 
 void FileSystem::ForgetName(uint64_t parent, const std::string& name) {
-  cache_.DropName(parent, name);
+  if (cache_.DropName(parent, name)) KernelMayKeepNames();
 }
 
 void FileSystem::ForgetNameAndInode(uint64_t parent, const std::string& name) {
   if (const auto inode = cache_.FindName(parent, name)) cache_.DropAttr(*inode);
-  cache_.DropName(parent, name);
+  ForgetName(parent, name);
   cache_.DropAttr(parent);
+}
+
+void FileSystem::KernelMayKeepNames() {
+  kernel_keeps_until_ns_ =
+      std::max(kernel_keeps_until_ns_, core_->Now() + core_->leases().TermLeftNs());
 }
 
 int64_t FileSystem::LeaseSession() {
@@ -110,7 +115,7 @@ int64_t FileSystem::LeaseSession() {
 void FileSystem::ReturnEvicted() {
   const std::vector<uint64_t> evicted = cache_.TakeEvicted();
   if (evicted.empty()) return;
-  kernel_keeps_until_ns_ = core_->Now() + client::Leases::kTermNs;
+  KernelMayKeepNames();
   for (uint64_t inode : evicted) core_->leases().Return(inode);
 }
 

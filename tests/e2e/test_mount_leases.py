@@ -148,11 +148,13 @@ def test_random():
     with Cluster(namenodes=3, datanodes=3) as c, mounted(c, "a") as (a, _), mounted(c, "b") as (b, _):
         model = {}
         names = [f"n{i}" for i in range(8)]
-        for step in range(1500 // PATIENCE):
+        done = []
+        for step in range(int(1500 / PATIENCE)):
             mount = rng.choice((a, b))
             name = rng.choice(names)
             path = f"{mount}/{name}"
             what = rng.randrange(8)
+            done.append((step, what, path[-4:]))
             if what == 0 and name in model:
                 os.unlink(path)
                 del model[name]
@@ -179,12 +181,12 @@ def test_random():
             for look in (a, b):
                 seen = rng.choice(names)
                 if seen not in model:
-                    require(not os.path.exists(f"{look}/{seen}"), f"step {step}: {seen} is gone")
+                    require(not os.path.exists(f"{look}/{seen}"), f"step {step}: {look[-1]} shows {seen}, after {done[-9:]}")
                     continue
-                require(os.stat(f"{look}/{seen}").st_size == len(model[seen]), f"step {step}: size of {seen}")
+                require(os.stat(f"{look}/{seen}").st_size == len(model[seen]), f"step {step}: size of {seen} on {look[-1]}, after {done[-9:]}")
                 if rng.randrange(2):
                     with open(f"{look}/{seen}", "rb") as f:
-                        require(f.read() == model[seen], f"step {step}: content of {seen}")
+                        require(f.read() == model[seen], f"step {step}: content of {seen} on {look[-1]}, after {done[-9:]}")
             if step % 100 == 0:
                 require(sorted(os.listdir(a)) == sorted(model) == sorted(os.listdir(b)), f"step {step}: listing")
 
