@@ -26,6 +26,8 @@ bool IsRead(rpc::Method m) {
     case idl::kKeepAlive:
     case idl::kCloseFile:
     case idl::kReportBadReplica:
+    case idl::kGetLock:
+    case idl::kCancelLock:
       return true;
     default:
       return false;
@@ -49,7 +51,8 @@ Service::Service(const Parts& parts)
       state_(parts.machine.reader()),
       blocks_(parts.blocks),
       sessions_(parts.sessions),
-      token_key_(parts.token_key) {}
+      token_key_(parts.token_key),
+      lock_waiters_(LockWaitersOptions(), parts.executor, state_, LockProposer()) {}
 
 Service::~Service() {
   Stop();
@@ -62,6 +65,7 @@ void Service::Stop() {
   std::deque<Waiting> waiting;
   waiting.swap(waiting_);
   for (Waiting& w : waiting) w.responder->Fail(Status(Code::kUnavailable, "the namenode stops"));
+  lock_waiters_.Clear(Status(Code::kUnavailable, "the namenode stops"));
 }
 
 void Service::HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
@@ -76,13 +80,16 @@ void Service::HandleRequest(rpc::Method method, Buffer request, const rpc::CallC
     Send(*responder, ClusterStatus());
     return;
   }
-  Run(method, request, PeerInfo::Of(*context.peer), std::move(responder));
+  PeerInfo peer = PeerInfo::Of(*context.peer);
+  peer.connection = context.connection.lock().get();
+  Run(method, request, peer, std::move(responder));
 }
 
 void Service::HandleDisconnect(rpc::RpcPeer& peer, const Status&) {
   if (peer.user_state != nullptr) {
     blocks_.OnDisconnect(*std::static_pointer_cast<DatanodeId>(peer.user_state), &peer);
   }
+  lock_waiters_.ConnectionClosed(&peer);
   if (on_disconnect) on_disconnect(peer);
 }
 
@@ -142,6 +149,10 @@ void Service::RunRead(rpc::Method method, const Buffer& request, const PeerInfo&
       return Read(request, peer, std::move(responder), &Service::CloseFile);
     case idl::kReportBadReplica:
       return Read(request, peer, std::move(responder), &Service::ReportBadReplica);
+    case idl::kGetLock:
+      return Read(request, peer, std::move(responder), &Service::GetLock);
+    case idl::kCancelLock:
+      return Read(request, peer, std::move(responder), &Service::CancelLock);
     default:
       responder->Fail(Status(Code::kInternal, "no such read"));
       return;
@@ -191,6 +202,10 @@ void Service::RunChange(rpc::Method method, const Buffer& request, const PeerInf
       return Change(request, peer, std::move(responder), &Service::CommitLength);
     case idl::kWriteInline:
       return Change(request, peer, std::move(responder), &Service::WriteInline);
+    case idl::kLock:
+      return Change(request, peer, std::move(responder), &Service::Lock);
+    case idl::kUnlock:
+      return Change(request, peer, std::move(responder), &Service::Unlock);
     default:
       responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(method)));
       return;
@@ -357,6 +372,7 @@ void Service::OnLeadershipLost(Term) {
   std::deque<Waiting> waiting;
   waiting.swap(waiting_);
   for (Waiting& w : waiting) w.responder->Fail(replica_.NotLeader());
+  lock_waiters_.Clear(replica_.NotLeader());
 }
 
 }  // namespace dfs::nn

@@ -94,6 +94,7 @@ struct Namenode::Impl : public StateObserver,
   void OnSessionEnded(SessionId session) override { sessions->OnSessionEnded(session); }
   void OnInodeRemoved(InodeId inode) override { sessions->OnInodeRemoved(inode); }
   void OnTodoAdded(InodeId) override { reclaimer->Kick(); }
+  void OnLocksReleased(InodeId inode) override { service->OnLocksReleased(inode); }
   void OnStateReplaced() override { blocks->OnStateReplaced(); }
   // LeadershipListener
   void OnLeading(Term term) override {

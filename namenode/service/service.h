@@ -4,6 +4,7 @@
 //   namespace_handlers.cc  names and attributes          file_handlers.cc   open, list blocks, inline
 //   block_handlers.cc      blocks for writing            session_handlers.cc
 //   datanode_handlers.cc   register, heartbeat, reports  admin_handlers.cc  cluster status
+//   lock_handlers.cc       file locks
 //
 // Confined to the namenode's executor. Reads are answered on the leader only, inside the handler while the
 // leader lease holds.
@@ -21,6 +22,7 @@
 #include "namenode/replication/replica.h"
 #include "namenode/service/convert.h"
 #include "namenode/service/namenode.h"
+#include "namenode/sessions/lock_waiters.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/commands.h"
 #include "namenode/state/reader.h"
@@ -55,6 +57,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   void OnLeadershipLost(Term term) override;
   /// Answers what waits and drops the callbacks under way.
   void Stop();
+  void OnLocksReleased(InodeId inode) { lock_waiters_.OnLocksReleased(inode); }
 
   /// Of this member, and what it knows of the cluster.
   idl::ClusterStatusReply ClusterStatus() const;
@@ -162,6 +165,14 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   bool Supports(uint32_t feature_level) const;
   std::string Token(BlockId block, Stamp stamp, bool write, SessionId session) const;
 
+  // lock_handlers.cc
+  Status Lock(idl::LockRequest& request, std::unique_ptr<Op>& op);
+  Status WaitForLock(const idl::LockRequest& request, LockCommand command, std::unique_ptr<Op>& op);
+  Status Unlock(idl::UnlockRequest& request, std::unique_ptr<Op>& op);
+  Result<idl::GetLockReply> GetLock(const idl::GetLockRequest& request, const PeerInfo& peer);
+  Result<idl::Empty> CancelLock(const idl::CancelLockRequest& request, const PeerInfo& peer);
+  LockWaiters::Proposer LockProposer();
+
   // session_handlers.cc
   Status OpenSession(idl::OpenSessionRequest& request, std::unique_ptr<Op>& op);
   Status ResumeSession(idl::ResumeSessionRequest& request, std::unique_ptr<Op>& op);
@@ -189,6 +200,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   BlockManager& blocks_;
   SessionManager& sessions_;
   const std::string token_key_;
+  LockWaiters lock_waiters_;
   std::deque<Waiting> waiting_;
   Executor::TimerId waiting_timer_ = 0;
   std::shared_ptr<char> alive_ = std::make_shared<char>();

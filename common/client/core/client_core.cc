@@ -31,6 +31,7 @@ ClientCore::~ClientCore() {
 void ClientCore::Shutdown() {
   if (closed_) return;
   closed_ = true;
+  locks_.Close();
   session_->Close();
   link_->Close();
   pool_->CloseAll();

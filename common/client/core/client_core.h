@@ -13,6 +13,7 @@
 
 #include "common/base/executor.h"
 #include "common/base/random.h"
+#include "common/client/core/file_locks.h"
 #include "common/client/core/namenode_link.h"
 #include "common/client/core/open_files.h"
 #include "common/client/core/session.h"
@@ -65,6 +66,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   Session& session() { return *session_; }
   const std::shared_ptr<wire::StreamPool>& pool() { return pool_; }
   OpenFiles& files() { return files_; }
+  FileLocks& locks() { return locks_; }
 
   void FillCaller(idl::Caller* caller) const;
   /// The inline limit of the cluster; asked once.
@@ -96,6 +98,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   std::shared_ptr<Session> session_;
   std::shared_ptr<wire::StreamPool> pool_;
   OpenFiles files_{*this};
+  FileLocks locks_{*this};
   uint64_t repairs_ = 0;
   uint32_t inline_limit_ = 0;
   bool inline_limit_known_ = false;
