@@ -73,6 +73,7 @@ class FileSystem {
   ~FileSystem();
 
   uint64_t root() const { return options_.root; }
+  client::FileLocks& locks() { return core_->locks(); }
 
   // ---- Names. name is one component; parent and inode are the kernel's node ids, which are the inodes' own.
   void Lookup(const Caller& who, uint64_t parent, std::string name, AttrDone done);

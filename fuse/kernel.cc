@@ -37,6 +37,12 @@ void Init(void* userdata, fuse_conn_info* connection) {
                              FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV |
                              FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
   auto* kernel = static_cast<Kernel::Impl*>(userdata);
+  constexpr auto kLocks = static_cast<unsigned>(FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+  if (kernel->options.cluster_locks) {
+    connection->want |= connection->capable & kLocks;
+  } else {
+    connection->want &= ~kLocks;
+  }
   if (kernel->on_ready) kernel->loop.Post(std::exchange(kernel->on_ready, nullptr));
 }
 
@@ -57,6 +63,7 @@ fuse_lowlevel_ops Operations() {
   AddAttributeRequests(&ops);
   AddFileRequests(&ops);
   AddDirectoryRequests(&ops);
+  AddLockRequests(&ops);
   return ops;
 }
 
