@@ -80,6 +80,7 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   ~FileSystem() override;
 
   uint64_t root() const { return options_.root; }
+  client::FileLocks& locks() { return core_->locks(); }
 
   // ---- What the kernel may keep of an answer that is given now. In nanoseconds; 0: nothing.
   /// Null: there is none (any more).

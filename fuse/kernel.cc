@@ -39,6 +39,12 @@ void Init(void* userdata, fuse_conn_info* connection) {
                              FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
   auto* kernel = static_cast<Kernel::Impl*>(userdata);
   kernel->loop.Post([kernel] { kernel->ForgetNames(); });  // whether it can
+  constexpr auto kLocks = static_cast<unsigned>(FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS);
+  if (kernel->options.cluster_locks) {
+    connection->want |= connection->capable & kLocks;
+  } else {
+    connection->want &= ~kLocks;
+  }
   if (kernel->on_ready) kernel->loop.Post(std::exchange(kernel->on_ready, nullptr));
 }
 
@@ -59,6 +65,7 @@ fuse_lowlevel_ops Operations() {
   AddAttributeRequests(&ops);
   AddFileRequests(&ops);
   AddDirectoryRequests(&ops);
+  AddLockRequests(&ops);
   return ops;
 }
 

@@ -20,6 +20,7 @@ struct KernelOptions {
   std::string source = "dfs";
   bool allow_other = false;
   bool read_only = false;
+  bool cluster_locks = false;  // file locks hold between mounts; otherwise the kernel keeps them for this machine
   std::vector<std::string> kernel_flags;  // nosuid, noexec, ...
   bool debug = false;
 };

@@ -130,6 +130,8 @@ void Call::OnInterrupt(fuse_req_t, void* data) {
   auto call = static_cast<Call*>(data)->shared_from_this();
   call->kernel().loop.Post([call] {
     if (call->answered()) return;
+    if (call->end_wait_) call->end_wait_();
+    if (call->answered()) return;
     call->kernel().loop.RunAfter(kInterruptGraceNs, [call] { call->ErrorNumber(EINTR); });
   });
 }
@@ -184,6 +186,10 @@ void Call::Create(uint64_t parent, const std::string& name, const idl::Attr& att
   if (!Take()) return;
   const fuse_entry_param entry = ToEntry(files(), parent, name, attr);
   fuse_reply_create(req_, &entry, &info);
+}
+
+void Call::Lock(const struct flock& lock) {
+  if (Take()) fuse_reply_lock(req_, &lock);
 }
 
 void Call::StatFs(const struct statvfs& stats) {

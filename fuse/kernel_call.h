@@ -5,6 +5,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse3/fuse_lowlevel.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -56,8 +57,10 @@ class Call : public std::enable_shared_from_this<Call> {
  public:
   static std::shared_ptr<Call> Of(fuse_req_t req);
 
-  Kernel::Impl& kernel() const { return *static_cast<Kernel::Impl*>(fuse_req_userdata(req_)); }
+  // These are good after the answer, too, when the request is gone.
+  Kernel::Impl& kernel() const { return kernel_; }
   FileSystem& files() const { return kernel().files; }
+  client::FileLocks& locks() const { return kernel().files.locks(); }
   fuse_req_t req() const { return req_; }
   bool answered() const { return self_ == nullptr; }
   /// The kernel knows inodes by their numbers, except that the root of a mount is always 1.
@@ -81,15 +84,22 @@ class Call : public std::enable_shared_from_this<Call> {
   void Create(uint64_t parent, const std::string& name, const idl::Attr& attr,
               const fuse_file_info& info);
   void StatFs(const struct statvfs& stats);
+  void Lock(const struct flock& lock);
+
+  /// Called when a signal came, if it is not answered by then: to end what it waits for.
+  void WhenInterrupted(std::function<void()> end_wait) { end_wait_ = std::move(end_wait); }
 
  private:
-  explicit Call(fuse_req_t req) : req_(req) {}
+  explicit Call(fuse_req_t req)
+      : req_(req), kernel_(*static_cast<Kernel::Impl*>(fuse_req_userdata(req))) {}
   /// The right to answer; the request is gone afterwards.
   bool Take();
   static void OnInterrupt(fuse_req_t req, void* data);
 
   fuse_req_t req_;
+  Kernel::Impl& kernel_;
   std::shared_ptr<Call> self_;  // until it is answered
+  std::function<void()> end_wait_;
 };
 using CallPtr = std::shared_ptr<Call>;
 
@@ -118,5 +128,6 @@ void AddNameRequests(fuse_lowlevel_ops* ops);       // kernel_names.cc
 void AddAttributeRequests(fuse_lowlevel_ops* ops);  // kernel_attributes.cc
 void AddFileRequests(fuse_lowlevel_ops* ops);       // kernel_files.cc
 void AddDirectoryRequests(fuse_lowlevel_ops* ops);  // kernel_directories.cc
+void AddLockRequests(fuse_lowlevel_ops* ops);       // kernel_locks.cc
 
 }  // namespace dfs::fuse

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "common/base/logging.h"
-#include "fuse/kernel_call.h"
+#include "fuse/kernel_locks.h"
 
 namespace dfs::fuse {
 namespace {
@@ -89,7 +89,11 @@ void Write(fuse_req_t req, fuse_ino_t, const char* data, size_t size, off_t offs
 
 void Flush(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
   auto call = Call::Of(req);
-  call->files().Flush(DescriptorOf(info), [call](const Status& status) { call->Done(status); });
+  Descriptor* descriptor = DescriptorOf(info);
+  call->files().Flush(descriptor, [call, inode = descriptor->file->inode(),
+                                   owner = info->lock_owner](const Status& status) {
+    ReleaseAtClose(call, inode, owner, status);
+  });
 }
 
 void Fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
@@ -99,7 +103,7 @@ void Fsync(fuse_req_t req, fuse_ino_t, int, fuse_file_info* info) {
 
 void Release(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
   auto call = Call::Of(req);
-  call->files().Release(DescriptorOf(info));
+  ReleaseAtLastClose(call, info);
   call->Done(Status());
 }
 

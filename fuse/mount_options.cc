@@ -90,6 +90,18 @@ void AppendPath(const std::string& more, std::string* path) {
   }
 }
 
+Status ApplyLockMode(const std::string& option, const std::string& value, MountOptions* out) {
+  if (value == "cluster") {
+    out->locks = LockMode::kCluster;
+  } else if (value == "local") {
+    out->locks = LockMode::kLocal;
+  } else {
+    // Without any, programs that lock would not notice that nobody else is kept out.
+    return Malformed(option, "not a choice; there are cluster and local");
+  }
+  return Status();
+}
+
 Status ApplyValue(const std::string& option, const std::string& name, const std::string& value,
                   MountOptions* out) {
   if (name == "fsname") {
@@ -119,7 +131,7 @@ Status ApplyValue(const std::string& option, const std::string& name, const std:
     }
     return OnlyChoice(option, value, "leased and none", {"single"});
   } else if (name == "lock") {
-    return OnlyChoice(option, value, "local", {"cluster", "none"});
+    return ApplyLockMode(option, value, out);
   } else {
     return Status(Code::kInvalidArgument, "unknown mount option: " + option);
   }

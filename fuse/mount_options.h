@@ -9,10 +9,17 @@
 
 namespace dfs::fuse {
 
+enum class LockMode {
+  kBest,     // between mounts, when all namenodes are of a version that has it
+  kCluster,  // between mounts, or there is no mount
+  kLocal,    // within this mount
+};
+
 struct MountOptions {
   Options client;
   KernelOptions kernel;
   std::string path = "/";    // the cluster's directory that becomes the root of the mount
+  LockMode locks = LockMode::kBest;
   uint32_t replication = 0;  // of new files; 0: the cluster's default
   int64_t connect_timeout_ns = 30 * kSecond;
   bool foreground = false;

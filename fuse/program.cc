@@ -22,6 +22,7 @@
 #include "common/rpc/socket_network.h"
 #include "fuse/file_system.h"
 #include "fuse/kernel.h"
+#include "fuse/lock_support.h"
 #include "fuse/mount_options.h"
 
 namespace dfs::fuse {
@@ -173,7 +174,25 @@ class Mount {
         });
       }));
     }
+    DFS_RETURN_IF_ERROR(DecideLocks(deadline_ns));
     DFS_ASSIGN_OR_RETURN(kernel_, Kernel::Mount(loop_, *files_, options_.kernel));
+    return Status();
+  }
+
+  Status DecideLocks(int64_t deadline_ns) {
+    if (options_.locks == LockMode::kLocal) return Status();
+    DFS_RETURN_IF_ERROR(Wait([&](client::StatusDone done) {
+      FindLockSupport(*core_, deadline_ns, [this, done = std::move(done)](Result<bool> there) {
+        options_.kernel.cluster_locks = there.value_or(false);
+        done(there.status());
+      });
+    }));
+    if (options_.kernel.cluster_locks) return Status();
+    constexpr const char* kWhy = "not all namenodes are of a version that keeps locks";
+    if (options_.locks == LockMode::kCluster) {
+      return Status(Code::kNotSupported, std::string("mount option lock=cluster: ") + kWhy);
+    }
+    LogWarning("file locks hold within this mount only: {}", kWhy);
     return Status();
   }
 
@@ -196,6 +215,7 @@ class Mount {
     if (core_ == nullptr) return;
     bool closed = false;
     loop_.Post([&] {
+      core_->locks().Close();  // those who wait are answered while there is a kernel to tell
       signals_.reset();
       kernel_.reset();
       files_.reset();

@@ -97,6 +97,9 @@ std::string_view CodeName(Code code) {
     case Code::kStaleHandle: return "stale_handle";
     case Code::kBadDescriptor: return "bad_descriptor";
     case Code::kInterrupted: return "interrupted";
+    case Code::kWouldBlock: return "would_block";
+    case Code::kDeadlock: return "deadlock";
+    case Code::kTooManyLocks: return "too_many_locks";
     case Code::kIoError: return "io_error";
     case Code::kCorrupt: return "corrupt";
     case Code::kTimedOut: return "timed_out";
@@ -148,6 +151,9 @@ int ToErrno(Code code) {
     case Code::kStaleHandle: return ESTALE;
     case Code::kBadDescriptor: return EBADF;
     case Code::kInterrupted: return EINTR;
+    case Code::kWouldBlock: return EAGAIN;
+    case Code::kDeadlock: return EDEADLK;
+    case Code::kTooManyLocks: return ENOLCK;
     case Code::kTimedOut: return ETIMEDOUT;
     case Code::kUnavailable: return ETIMEDOUT;
     case Code::kNotLeader: return EAGAIN;
@@ -200,6 +206,8 @@ Code FromErrno(int posix_errno) {
     case ESTALE: return Code::kStaleHandle;
     case EBADF: return Code::kBadDescriptor;
     case EINTR: return Code::kInterrupted;
+    case EDEADLK: return Code::kDeadlock;
+    case ENOLCK: return Code::kTooManyLocks;
     case ETIMEDOUT: return Code::kTimedOut;
     case ECONNREFUSED:
     case ECONNRESET:

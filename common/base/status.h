@@ -40,6 +40,9 @@ enum class Code : uint16_t {
   kStaleHandle = 21,       // ESTALE: the inode is gone
   kBadDescriptor = 22,     // EBADF
   kInterrupted = 23,       // EINTR
+  kWouldBlock = 24,        // EAGAIN: somebody else holds the lock
+  kDeadlock = 25,          // EDEADLK
+  kTooManyLocks = 26,      // ENOLCK
   // What a distributed system reports.
   kIoError = 40,           // EIO
   kCorrupt = 41,           // checksum mismatch, malformed stored record

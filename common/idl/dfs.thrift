@@ -305,6 +305,35 @@ struct ReleaseBlocksRequest { 1: OpId op, 2: i64 inode, 3: list<i64> slots, 4: C
 
 struct ReportBadReplicaRequest { 1: i64 block, 2: i64 stamp, 3: i64 datanode, 4: string why }
 
+// ---- Locks ----------------------------------------------------------------------------------------------
+
+// kinds: 1 posix record (fcntl), 2 flock (whole files only). types: 1 shared, 2 exclusive. Ranges: first byte, last byte;
+// to the end of the file, however long: 2^63 - 1. owner: a process or an open file, by its kernel's number; locks are the session's.
+struct LockInfo { 1: i32 kind, 2: i32 type, 3: i64 first, 4: i64 last, 5: i64 session, 6: i64 owner, 7: i32 pid, 8: i64 token }
+
+struct LockRequest {
+  1: OpId op               // wait: session and incarnation only, so that a request that waits for long holds up no other
+  2: i64 inode
+  3: i32 kind
+  4: i32 type
+  5: i64 first
+  6: i64 last
+  7: i64 owner
+  8: i32 pid
+  9: bool wait             // for the lock, or until wait_ms are over: ask again then, with the same wait_id
+  10: i32 wait_ms
+  11: i64 wait_id          // wait: grows from request to request of a session. Again with the same: the same request
+  12: i64 first_wait       // the session will not ask again for any wait_id below, and has the answers that it wants
+  13: Caller caller
+}
+struct LockReply { 1: bool granted, 2: i64 token, 3: optional LockInfo conflict }   // token: to fence with; later holders have larger ones
+struct UnlockRequest { 1: OpId op, 2: i64 inode, 3: i32 kind, 4: i64 first, 5: i64 last, 6: i64 owner, 7: i64 first_wait, 8: Caller caller }
+// Whether the lock could be had, and if not what is in the way.
+struct GetLockRequest { 1: i64 session, 2: i64 inode, 3: i32 kind, 4: i32 type, 5: i64 first, 6: i64 last, 7: i64 owner, 8: Caller caller }
+struct GetLockReply { 1: optional LockInfo conflict }
+// The request that waits is answered with kCancelled, unless it was granted already.
+struct CancelLockRequest { 1: i64 session, 2: i64 wait_id }
+
 // ---- Administration -------------------------------------------------------------------------------------
 
 struct MemberStatus {
@@ -372,6 +401,10 @@ service ClientService {
   AttrReply write_inline(1: WriteInlineRequest request) throws (1: DfsError e)
   Empty release_blocks(1: ReleaseBlocksRequest request) throws (1: DfsError e)
   Empty report_bad_replica(1: ReportBadReplicaRequest request) throws (1: DfsError e)
+  LockReply lock(1: LockRequest request) throws (1: DfsError e)
+  Empty unlock(1: UnlockRequest request) throws (1: DfsError e)
+  GetLockReply get_lock(1: GetLockRequest request) throws (1: DfsError e)
+  Empty cancel_lock(1: CancelLockRequest request) throws (1: DfsError e)
   ClusterStatusReply cluster_status(1: ClusterStatusRequest request) throws (1: DfsError e)
 }
 

@@ -41,6 +41,10 @@ namespace dfs::idl {
   X(kWriteInline, 57, "write_inline", WriteInlineRequest, AttrReply)                              \
   X(kReleaseBlocks, 59, "release_blocks", ReleaseBlocksRequest, Empty)                            \
   X(kReportBadReplica, 58, "report_bad_replica", ReportBadReplicaRequest, Empty)                  \
+  X(kLock, 60, "lock", LockRequest, LockReply)                                                    \
+  X(kUnlock, 61, "unlock", UnlockRequest, Empty)                                                  \
+  X(kGetLock, 62, "get_lock", GetLockRequest, GetLockReply)                                       \
+  X(kCancelLock, 63, "cancel_lock", CancelLockRequest, Empty)                                     \
   X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)
 
 #define DFS_DATANODE_METHODS(X)                                                                   \

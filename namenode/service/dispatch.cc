@@ -28,6 +28,8 @@ bool IsRead(rpc::Method m) {
     case idl::kAcquireLease:
     case idl::kCloseFile:
     case idl::kReportBadReplica:
+    case idl::kGetLock:
+    case idl::kCancelLock:
       return true;
     default:
       return false;
@@ -52,7 +54,8 @@ Service::Service(const Parts& parts)
       blocks_(parts.blocks),
       sessions_(parts.sessions),
       leases_(parts.leases),
-      token_key_(parts.token_key) {}
+      token_key_(parts.token_key),
+      lock_waiters_(LockWaitersOptions(), parts.executor, state_, LockProposer()) {}
 
 Service::~Service() {
   Stop();
@@ -65,6 +68,7 @@ void Service::Stop() {
   std::deque<Waiting> waiting;
   waiting.swap(waiting_);
   for (Waiting& w : waiting) w.responder->Fail(Status(Code::kUnavailable, "the namenode stops"));
+  lock_waiters_.Clear(Status(Code::kUnavailable, "the namenode stops"));
 }
 
 void Service::HandleRequest(rpc::Method method, Buffer request, const rpc::CallContext& context,
@@ -88,6 +92,7 @@ void Service::HandleDisconnect(rpc::RpcPeer& peer, const Status&) {
   if (peer.user_state != nullptr) {
     blocks_.OnDisconnect(*std::static_pointer_cast<DatanodeId>(peer.user_state), &peer);
   }
+  lock_waiters_.ConnectionClosed(&peer);
   if (on_disconnect) on_disconnect(peer);
 }
 
@@ -178,6 +183,10 @@ void Service::RunRead(Origin origin, const Buffer& request, const PeerInfo& peer
       return Read(origin, request, peer, std::move(responder), &Service::CloseFile);
     case idl::kReportBadReplica:
       return Read(origin, request, peer, std::move(responder), &Service::ReportBadReplica);
+    case idl::kGetLock:
+      return Read(origin, request, peer, std::move(responder), &Service::GetLock);
+    case idl::kCancelLock:
+      return Read(origin, request, peer, std::move(responder), &Service::CancelLock);
     default:
       responder->Fail(Status(Code::kInternal, "no such read"));
       return;
@@ -227,6 +236,10 @@ void Service::RunChange(Origin origin, const Buffer& request, const PeerInfo& pe
       return Change(std::move(origin), request, peer, std::move(responder), &Service::CommitLength);
     case idl::kWriteInline:
       return Change(std::move(origin), request, peer, std::move(responder), &Service::WriteInline);
+    case idl::kLock:
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Lock);
+    case idl::kUnlock:
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Unlock);
     default:
       responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(origin.method)));
       return;
@@ -418,6 +431,7 @@ void Service::OnLeadershipLost(Term) {
   std::deque<Waiting> waiting;
   waiting.swap(waiting_);
   for (Waiting& w : waiting) w.responder->Fail(replica_.NotLeader());
+  lock_waiters_.Clear(replica_.NotLeader());
 }
 
 }  // namespace dfs::nn

@@ -108,6 +108,7 @@ struct Namenode::Impl : public StateObserver,
   }
   void OnInodeRemoved(InodeId inode) override { sessions->OnInodeRemoved(inode); }
   void OnTodoAdded(InodeId) override { reclaimer->Kick(); }
+  void OnLocksReleased(InodeId inode) override { service->OnLocksReleased(inode); }
   void OnStateReplaced() override { blocks->OnStateReplaced(); }
   // LeadershipListener
   void OnLeading(Term term) override {

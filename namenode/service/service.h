@@ -5,6 +5,7 @@
 //   block_handlers.cc      blocks for writing            session_handlers.cc
 //   lease_handlers.cc      leases: granted, declared, recalled
 //   datanode_handlers.cc   register, heartbeat, reports  admin_handlers.cc  cluster status
+//   lock_handlers.cc       file locks
 //
 // Confined to the namenode's executor. Reads are answered on the leader only, inside the handler while the
 // leader lease holds.
@@ -24,6 +25,7 @@
 #include "namenode/service/convert.h"
 #include "namenode/service/namenode.h"
 #include "namenode/sessions/lease_manager.h"
+#include "namenode/sessions/lock_waiters.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/commands.h"
 #include "namenode/state/reader.h"
@@ -63,6 +65,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   void OnSessionEnded(SessionId session) { session_peers_.erase(session); }
   /// Answers what waits and drops the callbacks under way.
   void Stop();
+  void OnLocksReleased(InodeId inode) { lock_waiters_.OnLocksReleased(inode); }
 
   /// Of this member, and what it knows of the cluster.
   idl::ClusterStatusReply ClusterStatus() const;
@@ -185,6 +188,14 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   bool Supports(uint32_t feature_level) const;
   std::string Token(BlockId block, Stamp stamp, bool write, SessionId session) const;
 
+  // lock_handlers.cc
+  Status Lock(idl::LockRequest& request, std::unique_ptr<Op>& op);
+  Status WaitForLock(const idl::LockRequest& request, LockCommand command, std::unique_ptr<Op>& op);
+  Status Unlock(idl::UnlockRequest& request, std::unique_ptr<Op>& op);
+  Result<idl::GetLockReply> GetLock(const idl::GetLockRequest& request, const PeerInfo& peer);
+  Result<idl::Empty> CancelLock(const idl::CancelLockRequest& request, const PeerInfo& peer);
+  LockWaiters::Proposer LockProposer();
+
   // session_handlers.cc
   Status OpenSession(idl::OpenSessionRequest& request, std::unique_ptr<Op>& op);
   Status ResumeSession(idl::ResumeSessionRequest& request, std::unique_ptr<Op>& op);
@@ -229,6 +240,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   std::vector<InodeId> awaited_;
   SessionId awaiting_;
   bool written_out_ = false;  // its writers have been asked
+  LockWaiters lock_waiters_;
   std::deque<Waiting> waiting_;
   Executor::TimerId waiting_timer_ = 0;
   std::shared_ptr<char> alive_ = std::make_shared<char>();

@@ -179,6 +179,10 @@ std::string_view CommandName(CommandType type) {
       return "finish_block_recovery";
     case CommandType::kSetMeta:
       return "set_meta";
+    case CommandType::kLock:
+      return "lock";
+    case CommandType::kUnlock:
+      return "unlock";
   }
   return "unknown";
 }
@@ -229,6 +233,7 @@ DFS_RESULT(SessionResult);
 DFS_RESULT(RemoveTreeResult);
 DFS_RESULT(ReclaimResult);
 DFS_RESULT(OpenBlockResult);
+DFS_RESULT(LockResult);
 #undef DFS_RESULT
 
 }  // namespace dfs::nn

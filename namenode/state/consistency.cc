@@ -4,6 +4,7 @@
 #include <set>
 
 #include "namenode/state/keys.h"
+#include "namenode/state/locks.h"
 #include "namenode/state/records.h"
 
 namespace dfs::nn {
@@ -32,7 +33,8 @@ class Checker {
     DFS_RETURN_IF_ERROR(CheckUsage());
     DFS_RETURN_IF_ERROR(CheckFiles());
     DFS_RETURN_IF_ERROR(CheckBlocks());
-    return CheckSessions();
+    DFS_RETURN_IF_ERROR(CheckSessions());
+    return CheckLocks();
   }
 
  private:
@@ -289,6 +291,50 @@ class Checker {
     for (const auto& [id, sequences] : replies_) {
       if (!sequences.empty() && !sessions_.contains(id))
         return Wrong("replies of nobody", id.value);
+    }
+    return Status::Ok();
+  }
+
+  Status CheckLocks() {
+    std::map<InodeId, std::vector<Lock>> locks;
+    std::map<InodeId, uint64_t> counts;
+    std::map<SessionId, uint64_t> of_session, session_counts;
+    std::set<std::string> keys, listed;
+    DFS_RETURN_IF_ERROR(Each(Tag::kLock, [&](auto key, auto value) -> Status {
+      const InodeId inode(KeyNumber(key, 1));
+      if (inode.valid() && key.size() == LockCountKey(inode).size()) {
+        DFS_ASSIGN_OR_RETURN(counts[inode], DecodeLockCount(value));
+      } else if (inode.valid()) {
+        DFS_ASSIGN_OR_RETURN(Lock lock, DecodeLock(key, value));
+        locks[inode].push_back(lock);
+        of_session[lock.owner.session] += 1;
+        keys.emplace(key);
+      } else if (InodeOfSessionLock(key).valid()) {
+        listed.insert(LockKeyOfSessionLock(key));
+      } else {
+        DFS_ASSIGN_OR_RETURN(SessionLocks session, DecodeSessionLocks(value));
+        session_counts[SessionId(KeyNumber(key, 9))] = session.count;
+      }
+      return Status::Ok();
+    }));
+    if (keys != listed) return Wrong("locks by session", listed.size());
+    for (const auto& [inode, held] : locks) {
+      if (!inodes_.contains(inode) || todo_.contains(inode))
+        return Wrong("locks of nothing", inode.value);
+      if (counts[inode] != held.size()) return Wrong("number of locks", inode.value);
+      for (const Lock& lock : held) {
+        if (FindConflict(held, lock) != nullptr) return Wrong("locks in conflict", inode.value);
+      }
+    }
+    for (const auto& [inode, count] : counts) {
+      if (count != locks[inode].size()) return Wrong("number of locks", inode.value);
+    }
+    for (const auto& [session, count] : session_counts) {
+      if (count != of_session[session]) return Wrong("session's number of locks", session.value);
+      if (!sessions_.contains(session)) return Wrong("locks of an ended session", session.value);
+    }
+    for (const auto& [session, count] : of_session) {
+      if (!session_counts.contains(session)) return Wrong("uncounted locks", session.value);
     }
     return Status::Ok();
   }

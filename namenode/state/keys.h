@@ -15,6 +15,7 @@ enum class Tag : char {
   kShortened = 'F',  // inode, slot -> ShortenedBlock: what recovery had to give up; for fsck
   kTodo = 'G',       // inode -> Todo: what is to be reclaimed in bounded steps
   kInode = 'I',      // inode -> Inode
+  kLock = 'K',       // locks.h: locks by inode, and by session (as inode 0)
   kLink = 'L',       // inode, parent, name -> nothing: a further hard link
   kMeta = 'M',       // name -> counters, applied mark
   kSession = 'N',    // session -> Session; session, sequence -> stored reply; 0, nonce -> session

@@ -218,6 +218,20 @@ Status StateReader::ForEachOrphan(const std::function<void(InodeId, SessionId)>&
   return it->status();
 }
 
+Result<std::vector<Lock>> StateReader::ListLocks(InodeId inode, LockKind kind) {
+  std::vector<Lock> locks;
+  // Most files have none, which the cache knows without a look into the store.
+  DFS_ASSIGN_OR_RETURN(bool any, view_->Has(LockCountKey(inode)));
+  if (!any) return locks;
+  auto it = view_->Scan(LockPrefix(inode, kind));
+  for (; it->Valid(); it->Next()) {
+    DFS_ASSIGN_OR_RETURN(Lock lock, DecodeLock(it->key(), it->value()));
+    locks.push_back(lock);
+  }
+  DFS_RETURN_IF_ERROR(it->status());
+  return locks;
+}
+
 const Counters& StateReader::counters() const {
   return view_->counters();
 }

@@ -13,6 +13,7 @@
 #include "common/auth/credentials.h"
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "namenode/state/locks.h"
 #include "namenode/state/records.h"
 
 namespace dfs::nn {
@@ -108,6 +109,10 @@ class StateReader {
   Result<std::vector<Todo>> ListTodo(size_t max, InodeId from = InodeId());
   Result<std::vector<SessionId>> OrphanSessions(InodeId inode);
   Status ForEachOrphan(const std::function<void(InodeId, SessionId)>& visit);
+
+  // ---- Locks
+  /// In the order of their owners and ranges.
+  Result<std::vector<Lock>> ListLocks(InodeId inode, LockKind kind);
 
   /// Committed.
   const Counters& counters() const;

@@ -8,6 +8,7 @@
 
 #include "common/base/ids.h"
 #include "common/base/status.h"
+#include "namenode/state/locks.h"
 #include "namenode/state/records.h"
 
 namespace dfs::nn {
@@ -89,6 +90,17 @@ struct CreateOpenResult {
   }
 };
 
+struct LockResult {
+  bool granted = false;
+  LogIndex token = 0;  // granted: grows from holder to holder
+  Lock conflict;       // not granted: what is in the way
+  template <class A>
+  void Fields(A& a) {
+    a(granted, token, conflict.kind, conflict.owner.session, conflict.owner.owner, conflict.start,
+      conflict.end, conflict.type, conflict.pid, conflict.token);
+  }
+};
+
 /// The payload of a reply as T; kCorrupt when it is not one.
 template <class T>
 Result<T> DecodeResult(std::string_view payload);
@@ -102,5 +114,6 @@ extern template Result<SessionResult> DecodeResult<SessionResult>(std::string_vi
 extern template Result<RemoveTreeResult> DecodeResult<RemoveTreeResult>(std::string_view);
 extern template Result<ReclaimResult> DecodeResult<ReclaimResult>(std::string_view);
 extern template Result<OpenBlockResult> DecodeResult<OpenBlockResult>(std::string_view);
+extern template Result<LockResult> DecodeResult<LockResult>(std::string_view);
 
 }  // namespace dfs::nn

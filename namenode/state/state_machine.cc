@@ -27,6 +27,7 @@ void Notify(StateObserver* observer, const StateEvent& event) {
                  [&](const SessionEnded& e) { observer->OnSessionEnded(e.id); },
                  [&](const InodeRemoved& e) { observer->OnInodeRemoved(e.id); },
                  [&](const TodoAdded& e) { observer->OnTodoAdded(e.id); },
+                 [&](const LocksReleased& e) { observer->OnLocksReleased(e.id); },
              },
              event);
 }
@@ -240,7 +241,7 @@ class StateMachine::Impl {
 
   /// An error is the member's; what the client is told is the encoded reply.
   Result<std::string> Run(const Command& command) {
-    txn_.Begin(&command.header);
+    txn_.Begin(&command.header, mark_.index + 1);
     if (command.header.session.valid() && IsAboutSessions(command.body))
       return Refusal(Code::kInvalidArgument, "not within a session");
     const Counters before = txn_.counters();

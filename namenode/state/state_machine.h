@@ -35,6 +35,8 @@ class StateObserver {
   virtual void OnInodeRemoved(InodeId) {}
   /// There is something for ReclaimCommand.
   virtual void OnTodoAdded(InodeId) {}
+  /// Somebody holds less of a file's locks than before.
+  virtual void OnLocksReleased(InodeId) {}
   /// A checkpoint was installed: forget everything and read it again.
   virtual void OnStateReplaced() {}
 };

@@ -36,15 +36,21 @@ struct InodeRemoved {
 struct TodoAdded {
   InodeId id;
 };
+struct LocksReleased {
+  InodeId id;
+};
 using StateEvent = std::variant<BlockChanged, BlockRemoved, SessionOpened, SessionResumed,
-                                SessionEnded, InodeRemoved, TodoAdded>;
+                                SessionEnded, InodeRemoved, TodoAdded, LocksReleased>;
 
 class Txn final : public StateView {
  public:
   explicit Txn(CommittedView* committed) : committed_(committed) {}
 
   // ---- Around a command (StateMachine)
-  void Begin(const CommandHeader* header) { header_ = header; }
+  void Begin(const CommandHeader* header, LogIndex index) {
+    header_ = header;
+    index_ = index;
+  }
   /// A failed operation is undone to here.
   void SetSavepoint();
   void Rollback();
@@ -56,6 +62,8 @@ class Txn final : public StateView {
 
   // ---- For operations
   const CommandHeader& header() const { return *header_; }
+  /// Of the command in the log.
+  LogIndex index() const { return index_; }
   const Credentials& caller() const { return header_->caller; }
   int64_t now() const { return header_->now_ns; }
   const Counters& counters() const override { return counters_; }
@@ -89,6 +97,7 @@ class Txn final : public StateView {
  private:
   CommittedView* committed_;
   const CommandHeader* header_ = nullptr;
+  LogIndex index_ = 0;
   PendingBatch pending_;
   std::string effects_;
   std::vector<StateEvent> events_;

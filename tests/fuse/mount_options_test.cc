@@ -26,6 +26,7 @@ TEST(MountOptions, WithoutAnyTheMountIsOfTheWholeClusterThatIsFound) {
   EXPECT_TRUE(options->client.namenodes.empty());
   EXPECT_EQ(options->client.timeout, std::chrono::seconds(60));
   EXPECT_EQ(options->replication, 0u);
+  EXPECT_EQ(options->locks, LockMode::kBest);
   EXPECT_FALSE(options->kernel.read_only || options->kernel.allow_other || options->foreground);
   EXPECT_FALSE(options->client.insecure);
 }
@@ -57,7 +58,14 @@ TEST(MountOptions, EveryOptionHasItsEffect) {
   EXPECT_EQ(options->client.namenodes, (Words{"a:1", "b:2"}));
   EXPECT_EQ(options->path, "/data/deep");
   EXPECT_EQ(options->replication, 2u);
+  EXPECT_EQ(options->locks, LockMode::kLocal);
   EXPECT_EQ(options->kernel.kernel_flags, (Words{"nosuid", "nodev", "noexec", "noatime"}));
+}
+
+TEST(MountOptions, LocksMayBeInsistedOn) {
+  const auto options = Option("lock=cluster");
+  ASSERT_TRUE(options.ok());
+  EXPECT_EQ(options->locks, LockMode::kCluster);
 }
 
 TEST(MountOptions, AHardMountNeverGivesUp) {
@@ -88,7 +96,7 @@ TEST(MountOptions, WhatIsUnknownMalformedOrComesLaterIsNamed) {
   says("cahce=none", "unknown mount option");
   says("cache=single", "not supported yet");
   says("cache=fast", "not a choice");
-  says("lock=cluster", "not supported yet");
+  says("lock=none", "not a choice");
   says("remount", "not supported yet");
   says("uid=5", "not supported yet");
   says("timeo=soon", "not a number");

@@ -90,6 +90,7 @@ class ServiceWorld {
   Result<rpc::ReplyOf<M>> Call(const rpc::RequestOf<M>& request) {
     return CallAt<M>(Leader(), request);
   }
+  rpc::Channel& ChannelOf(int n) { return *channels_[static_cast<size_t>(n)]; }
   /// An undecodable request.
   Status CallRaw(int n, rpc::Method method, Buffer payload);
 

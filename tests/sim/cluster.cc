@@ -73,6 +73,7 @@ void SimStats::Add(const SimStats& o) {
   reads_checked += o.reads_checked;
   torn_pages += o.torn_pages;
   histories_too_hard += o.histories_too_hard;
+  locks_granted += o.locks_granted;
 }
 
 std::string SimStats::ToString() const {
@@ -84,11 +85,11 @@ std::string SimStats::ToString() const {
       "torn pages "
       "{}), partitions {}, pauses {}, client deaths {} | operations ok {}, failed {}, unknown {}, "
       "syncs "
-      "{}, reads checked {}, histories too hard {}",
+      "{}, reads checked {}, histories too hard {}, locks granted {}",
       events, elections, terms_led, log_truncations, suffix_truncations, snapshot_installs,
       chain_failures, chain_repairs, block_recoveries, session_expiries, crashes, sync_crashes,
       torn_pages, partitions, pauses, client_deaths, ops_ok, ops_failed, ops_unknown, syncs_ok,
-      reads_checked, histories_too_hard);
+      reads_checked, histories_too_hard, locks_granted);
 }
 
 Host::Host(Cluster& cluster, const std::string& name, const rpc::PeerIdentity& identity)

@@ -48,6 +48,7 @@ struct SimStats {
   uint64_t reads_checked = 0;
   uint64_t torn_pages = 0;
   uint64_t histories_too_hard = 0;
+  uint64_t locks_granted = 0;
 
   void Add(const SimStats& other);
   std::string ToString() const;

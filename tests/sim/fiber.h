@@ -72,6 +72,7 @@ std::shared_ptr<Fiber> MakeReadFiber(Workload& workload, ClientHost& host);
 std::shared_ptr<Fiber> MakeContestFiber(Workload& workload, ClientHost& host, bool verify);
 std::shared_ptr<Fiber> MakeSessionFiber(Workload& workload, ClientHost& host);
 std::shared_ptr<Fiber> MakeOpenFiber(Workload& workload, ClientHost& host);
+std::shared_ptr<Fiber> MakeLockFiber(Workload& workload, ClientHost& host);
 /// Reads every file and lists every tree once, with patience, then is idle.
 std::shared_ptr<Fiber> MakeVerifyFiber(Workload& workload, ClientHost& host,
                                        std::vector<TreeModel*> trees);

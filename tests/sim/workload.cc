@@ -46,6 +46,7 @@ Workload::Workload(Cluster& cluster) : cluster_(cluster) {
     files_.push_back(std::make_unique<SharedFile>(i + 1));
     files_.back()->path = "/file" + std::to_string(i + 1);
   }
+  locked_ = {{"/lock1", 0, {}}, {"/lock2", 0, {}}};
   contested_.resize(2);
   contested_[0] = {"/contest1", 64, {}};    // inline
   contested_[1] = {"/contest2", 3000, {}};  // a block
@@ -81,6 +82,7 @@ void Workload::OnClientStart(size_t client) {
   fibers.push_back(MakeContestFiber(*this, host, /*verify=*/false));
   fibers.push_back(MakeSessionFiber(*this, host));
   fibers.push_back(MakeOpenFiber(*this, host));
+  fibers.push_back(MakeLockFiber(*this, host));
   for (auto& fiber : fibers) fiber->Start();
 }
 

@@ -1,6 +1,6 @@
 // Workload: what the simulated clients do, and whether what they see is right.
 //
-// Each client's process runs six fibers, each one operation at a time:
+// Each client's process runs eight fibers, each one operation at a time:
 //  * names: exclusive create, unlink and stat of a few names that all clients share; every name's history
 //    must be linearizable;
 //  * tree: mkdir, create, link, rename, unlink, rmdir, xattrs and list in a directory of its own, against an exact model:
@@ -8,7 +8,8 @@
 //  * writer: append, overwrite, truncate, flush, sync, close of files, one writer at a time, taken over from dead ones;
 //  * reader: reads of any file, checked against the writes that it may show;
 //  * contest: writes and reads of two small files that all clients write at once;
-//  * session: changes under a session that the clients take over from each other.
+//  * session: changes under a session that the clients take over from each other;
+//  * locks: two files that all lock, of which what one held exclusively nobody else may have held.
 #pragma once
 
 #include <cstdint>
@@ -63,6 +64,24 @@ struct ContestedFile {
   std::string Check(uint64_t number, uint64_t invoked) const;
 };
 
+/// A file that the clients lock, and who held it from when to when, as far as that is certain.
+struct LockedFile {
+  struct Hold {
+    std::string who;
+    int kind = 0;
+    bool exclusive = false;
+    uint64_t token = 0;
+    uint64_t from = 0;
+    uint64_t until = 0;
+  };
+  std::string path;
+  uint64_t inode = 0;
+  std::vector<Hold> holds;
+
+  /// "" or why this cannot have been.
+  std::string Add(const Hold& hold);
+};
+
 /// A session that any process may resume by its id and secret; whoever did it before is fenced from then on.
 struct ResumableSession {
   int64_t id = 0;
@@ -99,6 +118,7 @@ class Workload {
   std::vector<std::unique_ptr<SharedFile>>& files() { return files_; }
   std::map<std::string, NameHistory>& names() { return names_; }
   std::vector<ContestedFile>& contested() { return contested_; }
+  std::vector<LockedFile>& locked() { return locked_; }
   ResumableSession& session() { return session_; }
 
  private:
@@ -112,6 +132,7 @@ class Workload {
   std::vector<std::unique_ptr<SharedFile>> files_;
   std::map<std::string, NameHistory> names_;
   std::vector<ContestedFile> contested_;
+  std::vector<LockedFile> locked_;
   ResumableSession session_;
   std::vector<std::unique_ptr<TreeModel>> trees_;            // by client
   std::vector<std::vector<std::shared_ptr<Fiber>>> fibers_;  // by client

@@ -60,7 +60,10 @@ std::vector<CommandBody> AllBodies() {
           BeginBlockRecoveryCommand{BlockId(5), Stamp(6), true},
           ExcludeFromRecoveryCommand{BlockId(5), Stamp(6), {b}},
           FinishBlockRecoveryCommand{BlockId(5), Stamp(6), 7, {a, b}, true},
-          SetMetaCommand{1, "id", 2, 3, 0700}};
+          SetMetaCommand{1, "id", 2, 3, 0700},
+          LockCommand{InodeId(5), LockKind::kFlock, LockType::kExclusive, 6, 7, 8, 9, 10,
+                      SessionId(11), 12, 13},
+          UnlockCommand{InodeId(5), LockKind::kPosix, 6, 7, 8, 9}};
 }
 
 CommandHeader Header() {

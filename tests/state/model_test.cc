@@ -325,7 +325,9 @@ TEST(WorkloadTest, RecordsAgreeWhateverHappens) {
                            "write_inline",
                            "begin_block_recovery",
                            "exclude_from_recovery",
-                           "finish_block_recovery"})
+                           "finish_block_recovery",
+                           "lock",
+                           "unlock"})
     EXPECT_GT(kinds[kind], 5) << kind;
 }
 

@@ -30,7 +30,9 @@ class Workload {
  private:
   static bool NeedsSession(const CommandBody& body) {
     CommandType type = TypeOf(body);
-    return type >= CommandType::kOpenBlock && type <= CommandType::kWriteInline;
+    if (type == CommandType::kLock) return std::get<LockCommand>(body).wait_id == 0;
+    return (type >= CommandType::kOpenBlock && type <= CommandType::kWriteInline) ||
+           type == CommandType::kUnlock;
   }
 
   void Enter(StateReader& reader, CommandHeader* header) {
@@ -91,6 +93,7 @@ class Workload {
       return OpenSessionCommand{"workload", "secret", random_.Uniform(20)};
     if (kind < 5) return EndOfSession(reader);
     if (kind < 60) return Names(reader, kind);
+    if (kind < 68) return Locks(reader);
     return Blocks(reader);
   }
 
@@ -157,6 +160,28 @@ class Workload {
     c.inode = (*todo)[random_.Uniform(todo->size())].inode;
     c.limit = 1 + static_cast<uint32_t>(random_.Uniform(4));
     c.open.push_back({AnyInode(reader), Openers(reader)});
+    return c;
+  }
+
+  CommandBody Locks(StateReader& reader) {
+    const LockKind lock_kind = random_.OneIn(2) ? LockKind::kPosix : LockKind::kFlock;
+    uint64_t start = 0, end = kMaxLockEnd;
+    if (lock_kind == LockKind::kPosix) {
+      start = random_.Uniform(50);
+      if (random_.OneIn(2)) end = start + random_.Uniform(50);
+    }
+    const uint64_t owner = 1 + random_.Uniform(3), first_wait = random_.Uniform(wait_id_ + 1);
+    if (random_.OneIn(3))
+      return UnlockCommand{File(reader), lock_kind, start, end, owner, first_wait};
+    LockCommand c{File(reader), lock_kind, random_.OneIn(2) ? LockType::kShared : LockType::kExclusive,
+                  start,        end,       owner,
+                  7,            first_wait, SessionId(), 0, 0};
+    if (random_.OneIn(3)) {  // it waited
+      c.session = Session(reader);
+      auto session = reader.GetSession(c.session);
+      c.incarnation = session ? session->incarnation : 1;
+      c.wait_id = ++wait_id_ - random_.Uniform(3);
+    }
     return c;
   }
 
@@ -229,6 +254,7 @@ class Workload {
   Random random_;
   int64_t now_ns_ = 1'000'000;
   std::string last_;
+  uint64_t wait_id_ = 3;
   std::map<std::pair<uint64_t, uint64_t>, uint64_t> sequences_;
 };
 

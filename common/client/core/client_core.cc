@@ -37,6 +37,7 @@ void ClientCore::Shutdown() {
   if (closed_) return;
   closed_ = true;
   leases_.SetHolder(nullptr);
+  locks_.Close();
   session_->Close();
   link_->Close();
   pool_->CloseAll();

@@ -14,6 +14,7 @@
 #include "common/base/executor.h"
 #include "common/base/random.h"
 #include "common/client/core/leases.h"
+#include "common/client/core/file_locks.h"
 #include "common/client/core/namenode_link.h"
 #include "common/client/core/open_files.h"
 #include "common/client/core/session.h"
@@ -64,6 +65,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   Leases& leases() { return leases_; }
   const std::shared_ptr<wire::StreamPool>& pool() { return pool_; }
   OpenFiles& files() { return files_; }
+  FileLocks& locks() { return locks_; }
 
   void FillCaller(idl::Caller* caller) const;
   /// The inline limit of the cluster; asked once.
@@ -96,6 +98,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   std::shared_ptr<wire::StreamPool> pool_;
   OpenFiles files_{*this};
   Leases leases_{*this};
+  FileLocks locks_{*this};
   uint64_t repairs_ = 0;
   uint32_t inline_limit_ = 0;
   bool inline_limit_known_ = false;

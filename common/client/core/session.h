@@ -59,6 +59,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   /// 0: none is open.
   uint64_t id() const { return id_; }
+  uint64_t incarnation() const { return incarnation_; }
   bool open() const { return id_ != 0; }
   /// Called whenever a session begins or ends.
   void SetObserver(std::function<void()> observer) { observer_ = std::move(observer); }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "namenode/state/ops/locks.h"
+
 namespace dfs::nn {
 
 Ownership OwnershipOf(const InodeAttr& attr) {
@@ -206,6 +208,7 @@ Status DropDirectory(Txn& txn, const Inode& directory) {
 }
 
 Status FreeInode(Txn& txn, const Inode& inode) {
+  DFS_RETURN_IF_ERROR(DropInodeLocks(txn, inode.id));
   if (inode.block_count == 0 && inode.xattr_count == 0 && inode.entries == 0 && !inode.shortened) {
     txn.Delete(InodeKey(inode.id));
     if (inode.IsDirectory()) {

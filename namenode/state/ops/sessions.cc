@@ -1,6 +1,7 @@
 // open_session, resume_session, expire_session, close_session (protocols, section 1).
 #include "common/base/codec.h"
 #include "namenode/state/ops/blocks.h"
+#include "namenode/state/ops/locks.h"
 #include "namenode/state/ops/ops.h"
 
 namespace dfs::nn {
@@ -71,6 +72,7 @@ Status ApplyOp(Txn& txn, const ResumeSessionCommand& command, std::string* paylo
   if (command.expected_incarnation != 0 && command.expected_incarnation != session->incarnation)
     return Status(Code::kStaleIncarnation, "resumed by somebody else");
   DFS_RETURN_IF_ERROR(FenceOpenBlocks(txn, session->id));
+  DFS_RETURN_IF_ERROR(ReleaseSessionLocks(txn, session->id));
   // Behind the session's own record, which has the same prefix.
   DFS_ASSIGN_OR_RETURN(auto replies, txn.Collect(SessionKey(session->id), ReplyKey(session->id, 0),
                                                  kMaxStoredReplies + 16));
