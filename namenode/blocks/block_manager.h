@@ -83,7 +83,8 @@ class BlockProposer {
 struct RunningRecovery;
 
 struct BlockStats {
-  size_t under_replicated = 0;  // closed blocks with too few live copies, missing ones not counted
+  size_t under_replicated = 0;  // closed blocks with too few live copies, missing and moving ones not counted
+  size_t moving = 0;            // closed blocks with enough of them, of which some leave
   size_t missing = 0;           // closed blocks of some bytes without a live copy
   size_t corrupt_replicas = 0;
   size_t pending_replications = 0;
@@ -157,10 +158,18 @@ class BlockManager {
   /// A reader found the replica bad. Without effect when it is the last good one.
   void ReportBad(BlockId block, Stamp stamp, DatanodeId datanode, std::string_view why);
   const Datanode* FindDatanode(DatanodeId id) const { return registry_.Find(id); }
+  /// How far a datanode is that an operator has taken out of service. Only a leader knows.
+  struct TakenOut {
+    bool counted = false;    // all that is on it was looked at, and everybody else has reported
+    size_t blocks_left = 0;  // that have too few replicas without it
+    bool settled() const { return counted && blocks_left == 0; }
+  };
+  TakenOut TakenOutOf(const Datanode& node) const;
 
   // ---- What the state machine applied (every namenode)
   void OnBlockChanged(BlockId block, const BlockRecord& record);
   void OnBlockRemoved(BlockId block);
+  void OnDatanodeChanged(DatanodeId datanode, const DatanodeRecord& record);
   void OnStateReplaced();
 
   BlockStats stats() const;
@@ -194,6 +203,16 @@ class BlockManager {
   void Unfence(Datanode& node);
   void FenceNodes();
   void OnFenced(NodeIndex index, uint64_t round, const Status& status);
+
+  // block_admin.cc
+  void LoadDatanodes();
+  /// What is to be of it now; maintenance ends by itself.
+  void ApplyAdmin(Datanode& node);
+  bool AwayForMaintenance(DatanodeId datanode) const;
+  void TickAdmin();
+  void ScanTakenOut();
+  bool DependsOn(BlockId block, NodeIndex node);
+  bool EverybodyHasReported() const;
 
   // block_repair.cc
   BlockFacts FactsOf(BlockId block, const BlockRecord& record) const;
@@ -264,10 +283,20 @@ class BlockManager {
   size_t shard_from_ = 0;
   uint64_t passes_ = 0;  // of the scan over the records, in this term
   uint64_t ticks_ = 0;
+  /// Over the blocks of a node that was taken out of service, again and again, and once when it was put back.
+  struct NodeScan {
+    size_t shard = 0;
+    size_t found = 0;        // in this pass: blocks that need it
+    bool trusted = false;    // everybody had reported when this pass began
+    int64_t next_ns = 0;     // when the next pass begins
+    TakenOut result;         // of the last pass
+  };
+  std::map<NodeIndex, NodeScan> node_scans_;
 
   // Kept by followers, too.
   std::unordered_map<BlockId, std::vector<DatanodeId>>
       open_;  // blocks not closed, and their members
+  std::unordered_map<DatanodeId, DatanodeRecord> taken_out_;  // the replicated records
   DeletionQueue removed_;
   std::map<NodeIndex, std::vector<DatanodeCommander::DeleteOrder>> to_delete_;
   std::set<std::pair<BlockId, NodeIndex>> doomed_;   // ordered, or about to be, not yet confirmed

@@ -25,6 +25,9 @@ BlockFacts BlockManager::FactsOf(BlockId block, const BlockRecord& record) const
   facts.length = record.length;
   facts.expected = record.replication;
   facts.members = record.members;
+  if (!taken_out_.empty() && !facts.open) {
+    for (DatanodeId id : record.members) facts.away += AwayForMaintenance(id) ? 1 : 0;
+  }
   return facts;
 }
 
@@ -41,6 +44,7 @@ std::vector<ReplicaView> BlockManager::ViewsOf(BlockId block) const {
     view.reported_in_term = term_ != 0 && node->reported_term == term_;
     view.rack = node->rack;
     view.available_bytes = node->available_bytes;
+    view.admin = node->admin;
     views.push_back(view);
   }
   return views;
@@ -74,7 +78,7 @@ void BlockManager::CheckClosed(BlockId block, const BlockRecord& record) {
   std::vector<ReplicaView> views = ViewsOf(block);
   BlockHealth health = EvaluateClosed(facts, views);
   if (health.missing_copies > 0) {
-    queue_.Want(block, health.live);
+    queue_.Want(block, {health.live, health.live >= facts.expected});
   } else {
     queue_.Drop(block);
   }
@@ -255,7 +259,7 @@ bool BlockManager::DeleteObsoleteOf(BlockId block) {
   BlockFacts facts = FactsOf(block, *record);
   std::vector<ReplicaView> views = ViewsOf(block);
   BlockHealth health = EvaluateClosed(facts, views);
-  std::vector<NodeIndex> drop = ChooseObsolete(facts, views, registry_.live_count());
+  std::vector<NodeIndex> drop = ChooseObsolete(facts, views, registry_.in_service_count());
   if (drop.empty() && health.excess > 0) drop = ChooseExcess(facts, views);
   if (!drop.empty()) {
     bool tripped = brake_.tripped(Now());

@@ -67,6 +67,7 @@ Status BlockManager::Register(Registration r) {
   node->connected = true;
   node->report_asked_ns = 0;
   DatanodeRegistry::SetVolumes(*node, std::move(r.volumes));
+  ApplyAdmin(*node);
   LogInfo("datanode {:016x} at {} registered, host {}, rack {}", node->id.value, node->tcp_address,
           Printable(node->host_id), Printable(node->rack));
   Kick();

@@ -89,6 +89,9 @@ struct Namenode::Impl : public StateObserver,
     blocks->OnBlockChanged(block, record);
   }
   void OnBlockRemoved(BlockId block) override { blocks->OnBlockRemoved(block); }
+  void OnDatanodeChanged(DatanodeId datanode, const DatanodeRecord& record) override {
+    blocks->OnDatanodeChanged(datanode, record);
+  }
   void OnSessionOpened(const Session& session) override { sessions->OnSessionOpened(session); }
   void OnSessionResumed(const Session& session) override { sessions->OnSessionResumed(session); }
   void OnSessionEnded(SessionId session) override { sessions->OnSessionEnded(session); }

@@ -159,6 +159,8 @@ std::string_view CommandName(CommandType type) {
       return "finish_block_recovery";
     case CommandType::kSetMeta:
       return "set_meta";
+    case CommandType::kSetDatanode:
+      return "set_datanode";
   }
   return "unknown";
 }

@@ -51,6 +51,7 @@ enum class CommandType : uint16_t {
   kExcludeFromRecovery = 41,
   kFinishBlockRecovery = 42,
   kSetMeta = 50,
+  kSetDatanode = 51,
 };
 
 /// session 0: nobody's. Then there is no exactly-once (internal commands and plain Thrift clients),
@@ -554,6 +555,20 @@ struct SetMetaCommand {
   }
 };
 
+/// Takes a datanode out of service, or puts it back. Only root may. Feature level 3. Whether there is such a datanode
+/// nobody knows for certain: it may be away.
+struct SetDatanodeCommand {
+  static constexpr CommandType kType = CommandType::kSetDatanode;
+  static constexpr uint8_t kVersion = 1;
+  DatanodeId datanode;
+  NodeAdmin admin = NodeAdmin::kInService;
+  int64_t until_ns = 0;  // of maintenance, by the wall clock
+  template <class A>
+  void Fields(A& a) {
+    a(datanode, admin, until_ns);
+  }
+};
+
 using CommandBody =
     std::variant<OpenSessionCommand, ResumeSessionCommand, ExpireSessionCommand,
                  CloseSessionCommand, MkdirCommand, CreateCommand, SymlinkCommand, LinkCommand,
@@ -561,7 +576,8 @@ using CommandBody =
                  SetAttrCommand, SetXattrCommand, RemoveXattrCommand, CloseOrphanCommand,
                  OpenBlockCommand, ExcludeMembersCommand, CommitLengthCommand, CloseBlockCommand,
                  WriteInlineCommand, ReleaseBlocksCommand, BeginBlockRecoveryCommand,
-                 ExcludeFromRecoveryCommand, FinishBlockRecoveryCommand, SetMetaCommand>;
+                 ExcludeFromRecoveryCommand, FinishBlockRecoveryCommand, SetMetaCommand,
+                 SetDatanodeCommand>;
 
 struct Command {
   CommandHeader header;

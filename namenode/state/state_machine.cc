@@ -27,6 +27,7 @@ void Notify(StateObserver* observer, const StateEvent& event) {
                  [&](const SessionEnded& e) { observer->OnSessionEnded(e.id); },
                  [&](const InodeRemoved& e) { observer->OnInodeRemoved(e.id); },
                  [&](const TodoAdded& e) { observer->OnTodoAdded(e.id); },
+                 [&](const DatanodeChanged& e) { observer->OnDatanodeChanged(e.id, e.datanode); },
              },
              event);
 }

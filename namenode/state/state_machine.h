@@ -35,6 +35,8 @@ class StateObserver {
   virtual void OnInodeRemoved(InodeId) {}
   /// There is something for ReclaimCommand.
   virtual void OnTodoAdded(InodeId) {}
+  /// Taken out of service, or put back.
+  virtual void OnDatanodeChanged(DatanodeId, const DatanodeRecord&) {}
   /// A checkpoint was installed: forget everything and read it again.
   virtual void OnStateReplaced() {}
 };

@@ -36,8 +36,12 @@ struct InodeRemoved {
 struct TodoAdded {
   InodeId id;
 };
+struct DatanodeChanged {
+  DatanodeId id;
+  DatanodeRecord datanode;
+};
 using StateEvent = std::variant<BlockChanged, BlockRemoved, SessionOpened, SessionResumed,
-                                SessionEnded, InodeRemoved, TodoAdded>;
+                                SessionEnded, InodeRemoved, TodoAdded, DatanodeChanged>;
 
 class Txn final : public StateView {
  public:

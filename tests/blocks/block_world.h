@@ -256,6 +256,9 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
   void OnBlockRemoved(BlockId b) override {
     if (blocks) blocks->OnBlockRemoved(b);
   }
+  void OnDatanodeChanged(DatanodeId id, const DatanodeRecord& r) override {
+    if (blocks) blocks->OnDatanodeChanged(id, r);
+  }
 
   struct Order {
     BlockId block;

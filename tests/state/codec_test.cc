@@ -60,7 +60,8 @@ std::vector<CommandBody> AllBodies() {
           BeginBlockRecoveryCommand{BlockId(5), Stamp(6), true},
           ExcludeFromRecoveryCommand{BlockId(5), Stamp(6), {b}},
           FinishBlockRecoveryCommand{BlockId(5), Stamp(6), 7, {a, b}, true},
-          SetMetaCommand{1, "id", 2, 3, 0700}};
+          SetMetaCommand{1, "id", 2, 3, 0700},
+          SetDatanodeCommand{a, NodeAdmin::kMaintenance, 77}};
 }
 
 CommandHeader Header() {

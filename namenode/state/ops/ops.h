@@ -37,5 +37,6 @@ Status ApplyOp(Txn& txn, const BeginBlockRecoveryCommand& command, std::string* 
 Status ApplyOp(Txn& txn, const ExcludeFromRecoveryCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const FinishBlockRecoveryCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const SetMetaCommand& command, std::string* payload);
+Status ApplyOp(Txn& txn, const SetDatanodeCommand& command, std::string* payload);
 
 }  // namespace dfs::nn
