@@ -7,6 +7,16 @@
 
 namespace dfs::nn {
 
+void BlockManager::SetRackTable(RackTable table) {
+  racks_ = std::move(table);
+  for (const auto& node : registry_.nodes()) ApplyRack(*node);
+}
+
+void BlockManager::ApplyRack(Datanode& node) const {
+  const std::string_view rack = racks_.Find(node.tcp_address, node.host_id);
+  node.rack = rack.empty() ? node.told_rack : std::string(rack);
+}
+
 void BlockManager::Locate(BlockId block, const BlockRecord& record, std::string_view client_host,
                           std::vector<const Datanode*>* replicas,
                           std::vector<DatanodeId>* corrupt) {

@@ -25,6 +25,7 @@
 #include "namenode/blocks/datanode_registry.h"
 #include "namenode/blocks/deletion.h"
 #include "namenode/blocks/placement.h"
+#include "namenode/blocks/rack_table.h"
 #include "namenode/blocks/replication_queue.h"
 #include "namenode/state/commands.h"
 #include "namenode/state/reader.h"
@@ -36,12 +37,14 @@ struct BlockManagerOptions {
   int64_t dead_after_ns = 60 * kSecond;
   int64_t deletion_delay_ns = 3600 * kSecond;
   int replication_streams_per_node = 2;
+  /// Of all copies at a node together, in and out; 0: as fast as they go.
+  uint64_t replication_bytes_per_second_per_node = 0;
   int64_t tick_ns = 200 * kMillisecond;
   size_t scan_per_tick = 2000;  // records, and replicas of dead nodes
   size_t copies_considered_per_tick = 500;
   size_t max_deletions_per_order = 1000;
   size_t max_recoveries = 64;
-  /// A copy's time-out: this and its bytes at 1 MiB/s.
+  /// A copy's time-out: this and its bytes at 1 MiB/s, or twice what they take at the rate that it is given.
   int64_t copy_timeout_ns = 60 * kSecond;
   RecoveryOptions recovery;
 };
@@ -54,13 +57,17 @@ class DatanodeCommander {
     BlockId block;
     Stamp stamp;  // replicas of at most this one
   };
+  struct CopyLimits {
+    int64_t timeout_ns = 0;
+    uint64_t bytes_per_second = 0;  // 0: as fast as it goes
+  };
   using Done = UniqueFunction<void(Status)>;
 
   virtual ~DatanodeCommander() = default;
   /// Ok: the node refuses lower terms from now on, and every order that it took before is carried out.
   virtual void Fence(const Datanode& node, Term term, Done done) = 0;
   virtual void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
-                    const Datanode& target, int64_t timeout_ns, Done done) = 0;
+                    const Datanode& target, const CopyLimits& limits, Done done) = 0;
   virtual void Delete(const Datanode& node, Term term, std::vector<DeleteOrder> orders,
                       Done done) = 0;
   virtual void InitRecovery(const Datanode& node, Term term, BlockId block,
@@ -139,6 +146,9 @@ class BlockManager {
   /// Its connection is gone; the time-outs decide what that means.
   void OnDisconnect(DatanodeId datanode, const void* connection);
 
+  /// Where datanodes stand, whatever they say themselves; also those that have registered.
+  void SetRackTable(RackTable table);
+
   // ---- For handlers (leader)
   /// Where to read the block, best first for client_host. Closed: good replicas; when there is none, those known
   /// to be corrupt (the datanode serves what it can verify). Open: the members, tail first.
@@ -196,6 +206,9 @@ class BlockManager {
   void ForgetCorrupt(NodeIndex node);
   void Alarm(const Datanode& node, const ReportedReplica& replica);
 
+  // block_locations.cc
+  void ApplyRack(Datanode& node) const;
+
   // block_fences.cc
   bool Fenced(const Datanode& node) const { return term_ != 0 && node.fenced_term == term_; }
   /// It is not fenced yet, but will be soon.
@@ -229,6 +242,7 @@ class BlockManager {
   void OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, const Status& status);
   void DropCopy(const ReplicationQueue::Copy& copy);
   std::vector<CopyLoad> CopyLoads() const;
+  DatanodeCommander::CopyLimits LimitsOf(uint64_t bytes) const;
   std::vector<PlacementNode> WithoutDoomed(BlockId block,
                                            const std::vector<PlacementNode>& nodes) const;
   void DeleteObsolete();
@@ -261,6 +275,7 @@ class BlockManager {
   mutable Random random_;
   DatanodeRegistry registry_;
   BlockMap map_;
+  RackTable racks_;
 
   Executor::TimerId timer_ = 0;
   Executor::TimerId kick_ = 0;

@@ -166,6 +166,20 @@ std::vector<PlacementNode> BlockManager::WithoutDoomed(
   return out;
 }
 
+/// Each of a node's copies gets its share, so that all of them together keep to the node's limit.
+DatanodeCommander::CopyLimits BlockManager::LimitsOf(uint64_t bytes) const {
+  DatanodeCommander::CopyLimits limits;
+  limits.timeout_ns = options_.copy_timeout_ns + static_cast<int64_t>(bytes >> 20) * kSecond;
+  if (options_.replication_bytes_per_second_per_node == 0) return limits;
+  const auto streams = static_cast<uint64_t>(std::max(options_.replication_streams_per_node, 1));
+  limits.bytes_per_second =
+      std::max<uint64_t>(options_.replication_bytes_per_second_per_node / streams, 1);
+  const uint64_t seconds = bytes / limits.bytes_per_second + 1;
+  limits.timeout_ns = std::max(
+      limits.timeout_ns, options_.copy_timeout_ns + static_cast<int64_t>(2 * seconds) * kSecond);
+  return limits;
+}
+
 void BlockManager::StartCopies() {
   for (const ReplicationQueue::Copy& copy : queue_.Expire(Now())) {
     ++counters_.copies_failed;
@@ -194,12 +208,11 @@ void BlockManager::StartCopies() {
     if (!plan) continue;
     Datanode& source = *registry_.At(plan->source);
     Datanode& target = *registry_.At(plan->target);
-    int64_t timeout_ns =
-        options_.copy_timeout_ns + static_cast<int64_t>(record->length >> 20) * kSecond;
-    queue_.Started({block, plan->source, plan->target, Now() + timeout_ns});
+    const DatanodeCommander::CopyLimits limits = LimitsOf(record->length);
+    queue_.Started({block, plan->source, plan->target, Now() + limits.timeout_ns});
     ++source.copies_out;
     ++target.copies_in;
-    commander_.Copy(source, term_, block, *record, target, timeout_ns,
+    commander_.Copy(source, term_, block, *record, target, limits,
                     [this, alive = std::weak_ptr<char>(alive_), term = term_, block,
                      stamp = record->stamp, plan = *plan](Status status) {
                       if (alive.expired() || term_ != term) return;

@@ -55,7 +55,8 @@ Status BlockManager::Register(Registration r) {
   node->tcp_address = std::move(r.tcp_address);
   node->unix_address = std::move(r.unix_address);
   node->host_id = std::move(r.host_id);
-  node->rack = std::move(r.rack);
+  node->told_rack = std::move(r.rack);
+  ApplyRack(*node);
   node->version = std::move(r.version);
   node->highest_term = r.highest_term;
   Unfence(*node);

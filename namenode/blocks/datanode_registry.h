@@ -31,7 +31,8 @@ struct Datanode {
   std::string tcp_address;
   std::string unix_address;
   std::string host_id;
-  std::string rack;
+  std::string rack;       // by the table, or what it says
+  std::string told_rack;  // what it says
   std::string version;
   std::vector<DatanodeVolume> volumes;
   uint64_t capacity_bytes = 0;  // sums of the volumes that work
