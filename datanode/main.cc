@@ -66,8 +66,8 @@ std::vector<ConfigKey> Table() {
       {.key = "scanner.bytes_per_second",
        .type = ConfigType::kBytes,
        .default_text = "8MiB",
-       .help = "How fast replicas are read in the background, on each volume, to find what has rotted; 0: not "
-               "at all. A quarter of it while the disks are in use."},
+       .help = "How fast replicas are read in the background, on each volume, to find what has "
+               "rotted; 0: not at all. A quarter of it while the disks are in use."},
       {.key = "scanner.period_ms",
        .type = ConfigType::kMillis,
        .default_text = "504h",

@@ -39,7 +39,9 @@ namespace dfs::idl {
   X(kWriteInline, 57, "write_inline", WriteInlineRequest, AttrReply)                              \
   X(kReleaseBlocks, 59, "release_blocks", ReleaseBlocksRequest, Empty)                            \
   X(kReportBadReplica, 58, "report_bad_replica", ReportBadReplicaRequest, Empty)                  \
-  X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)
+  X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)               \
+  X(kSetDatanode, 71, "set_datanode", SetDatanodeRequest, Empty)                                  \
+  X(kReleaseDeletions, 72, "release_deletions", ReleaseDeletionsRequest, Empty)
 
 #define DFS_DATANODE_METHODS(X)                                                                   \
   X(kRegisterDatanode, 100, "register_datanode", RegisterDatanodeRequest, RegisterDatanodeReply)  \

@@ -93,7 +93,8 @@ bool BlockManager::CouldHaveMore(BlockId block, const BlockRecord& record) const
   if (!queue_.TargetsOf(block).empty()) return true;
   for (const auto& node : registry_.nodes()) {
     if (node->state == NodeState::kLive && node->admin == NodeAdmin::kInService &&
-        node->connected && Fenced(*node) && node->available_bytes > record.length && !doomed_.contains({block, node->index}) &&
+        node->connected && Fenced(*node) && node->available_bytes > record.length &&
+        !doomed_.contains({block, node->index}) &&
         std::find(have.begin(), have.end(), node->index) == have.end()) {
       return true;
     }

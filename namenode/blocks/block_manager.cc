@@ -90,6 +90,7 @@ void BlockManager::OnLeadershipLost() {
   to_delete_.clear();
   doomed_.clear();
   node_scans_.clear();
+  copied_.clear();
   for (const auto& node : registry_.nodes()) {
     node->copies_in = node->copies_out = 0;
     node->deleting = node->fencing = false;
@@ -235,7 +236,10 @@ BlockStats BlockManager::stats() const {
   s.open_blocks = open_.size();
   s.recoveries_running = recoveries_.size();
   s.safe_mode = term_ != 0 && SafeMode();
-  s.alarm = brake_.tripped(Now()) || alarms_ > 0;
+  s.alarm = brake_.holds() || alarms_ > 0;
+  s.deletions_held_why = held_why_;
+  s.repair_bytes_left = queue_.bytes_left();
+  s.repair_bytes_per_second = RepairRate();
   return s;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -99,7 +100,10 @@ struct BlockStats {
   size_t open_blocks = 0;
   size_t recoveries_running = 0;
   bool safe_mode = false;
-  bool alarm = false;  // the brake is on, or replicas of a lost namespace turned up
+  bool alarm = false;  // the brake holds, or replicas of a lost namespace turned up
+  std::string deletions_held_why;        // by the brake; "": they are not
+  uint64_t repair_bytes_left = 0;        // of copies that are to be made
+  uint64_t repair_bytes_per_second = 0;  // of those made in the last minute
   // Since the start of this process.
   uint64_t copies_done = 0;
   uint64_t copies_failed = 0;
@@ -175,6 +179,8 @@ class BlockManager {
     bool settled() const { return counted && blocks_left == 0; }
   };
   TakenOut TakenOutOf(const Datanode& node) const;
+  /// An operator has looked: what the brake holds back may be deleted.
+  void ReleaseBrake();
 
   // ---- What the state machine applied (every namenode)
   void OnBlockChanged(BlockId block, const BlockRecord& record);
@@ -239,7 +245,9 @@ class BlockManager {
   bool SafeMode() const;
   void LeaveSafeModeWhenDue();
   void StartCopies();
-  void OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, const Status& status);
+  void OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, uint64_t bytes,
+                  const Status& status);
+  uint64_t RepairRate() const;
   void DropCopy(const ReplicationQueue::Copy& copy);
   std::vector<CopyLoad> CopyLoads() const;
   DatanodeCommander::CopyLimits LimitsOf(uint64_t bytes) const;
@@ -248,6 +256,7 @@ class BlockManager {
   void DeleteObsolete();
   bool DeleteObsoleteOf(BlockId block);
   void DeleteRemoved();
+  void Hold(std::string why);
   void Doom(NodeIndex node, BlockId block, Stamp stamp);
   void SendDeletions();
   void OnDeleted(NodeIndex node, const std::vector<DatanodeCommander::DeleteOrder>& orders,
@@ -290,6 +299,7 @@ class BlockManager {
   BlockId obsolete_from_;
   std::map<BlockId, int64_t> hold_off_;  // a copy failed: not again before
   int64_t next_copy_warning_ns_ = 0;
+  std::deque<std::pair<int64_t, uint64_t>> copied_;  // when, and how many bytes: for the rate
   std::map<BlockId, bool> recover_;  // need recovery; true: closed, by 6.4
   std::set<BlockId> changed_;        // to be checked in the next turn
   std::map<BlockId, std::unique_ptr<RunningRecovery>> recoveries_;
@@ -318,6 +328,7 @@ class BlockManager {
   std::map<NodeIndex, size_t> purges_;               // dead nodes: the next shard to clear
   std::set<std::pair<BlockId, NodeIndex>> corrupt_;  // also marked in the map; for counting
   DeletionBrake brake_;
+  std::string held_why_;
   int64_t last_alarm_ns_ = 0;
   uint64_t alarms_ = 0;
   BlockStats counters_;

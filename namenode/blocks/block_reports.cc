@@ -139,13 +139,9 @@ void BlockManager::FinishFullReport(Datanode& node) {
     // What a committed delete explains is no loss.
     size_t lost = 0;
     for (BlockId block : gone) lost += state_.GetBlock(block).ok() ? 1 : 0;
-    brake_.OnLoss(lost, node.replicas_before_report, Now());
-    if (brake_.tripped(Now())) {
-      LogError(
-          "datanode {:016x} no longer has {} of its {} replicas, and no delete explains it: taken "
-          "as a "
-          "loss; no replica is deleted for an hour",
-          node.id.value, lost, node.replicas_before_report);
+    if (brake_.OnLoss(lost, node.replicas_before_report)) {
+      Hold(fmt::format("datanode {:016x} lost {} of its {} replicas, which no delete explains",
+                       node.id.value, lost, node.replicas_before_report));
     }
   }
   node.reported = true;

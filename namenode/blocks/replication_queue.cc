@@ -80,19 +80,25 @@ void ReplicationQueue::Want(BlockId block, const Need& need) {
   auto [it, added] = wanted_.try_emplace(block, now);
   if (!added) {
     Need& before = it->second;
-    moving_ -= before.moving ? 1 : 0;
+    Count(before, false);
     if (before.live != now.live) levels_[before.live].erase(block);
     before = now;
   }
-  moving_ += now.moving ? 1 : 0;
+  Count(now, true);
   levels_[now.live].emplace(block, 0);
+}
+
+void ReplicationQueue::Count(const Need& need, bool add) {
+  const uint64_t bytes = need.live > 0 ? need.bytes : 0;
+  bytes_left_ = add ? bytes_left_ + bytes : bytes_left_ - bytes;
+  if (need.moving) moving_ = add ? moving_ + 1 : moving_ - 1;
 }
 
 void ReplicationQueue::Drop(BlockId block) {
   auto it = wanted_.find(block);
   if (it == wanted_.end()) return;
   levels_[it->second.live].erase(block);
-  moving_ -= it->second.moving ? 1 : 0;
+  Count(it->second, false);
   wanted_.erase(it);
 }
 
@@ -164,6 +170,7 @@ std::vector<NodeIndex> ReplicationQueue::TargetsOf(BlockId block) const {
 void ReplicationQueue::Clear() {
   wanted_.clear();
   moving_ = 0;
+  bytes_left_ = 0;
   for (auto& level : levels_) level.clear();
   running_.clear();
   copies_ = 0;

@@ -26,6 +26,7 @@ bool IsRead(rpc::Method m) {
     case idl::kKeepAlive:
     case idl::kCloseFile:
     case idl::kReportBadReplica:
+    case idl::kReleaseDeletions:
       return true;
     default:
       return false;
@@ -142,6 +143,8 @@ void Service::RunRead(rpc::Method method, const Buffer& request, const PeerInfo&
       return Read(request, peer, std::move(responder), &Service::CloseFile);
     case idl::kReportBadReplica:
       return Read(request, peer, std::move(responder), &Service::ReportBadReplica);
+    case idl::kReleaseDeletions:
+      return Read(request, peer, std::move(responder), &Service::ReleaseDeletions);
     default:
       responder->Fail(Status(Code::kInternal, "no such read"));
       return;
@@ -191,6 +194,8 @@ void Service::RunChange(rpc::Method method, const Buffer& request, const PeerInf
       return Change(request, peer, std::move(responder), &Service::CommitLength);
     case idl::kWriteInline:
       return Change(request, peer, std::move(responder), &Service::WriteInline);
+    case idl::kSetDatanode:
+      return Change(request, peer, std::move(responder), &Service::SetDatanode);
     default:
       responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(method)));
       return;

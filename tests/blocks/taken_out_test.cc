@@ -13,11 +13,11 @@ class TakenOutTest : public ::testing::Test {
   void Join(std::vector<DatanodeId> ids) {
     for (DatanodeId id : ids) w_.Join(id);
   }
-  std::vector<BlockId> Blocks(int count, std::vector<DatanodeId> members, uint32_t replication = 3) {
+  std::vector<BlockId> Blocks(int count, std::vector<DatanodeId> members,
+                              uint32_t replication = 3) {
     std::vector<BlockId> all;
     for (int n = 0; n < count; ++n) {
-      all.push_back(
-          w_.Closed("f" + std::to_string(next_name_++), members, replication).block);
+      all.push_back(w_.Closed("f" + std::to_string(next_name_++), members, replication).block);
     }
     return all;
   }
