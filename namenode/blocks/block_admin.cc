@@ -8,7 +8,7 @@ namespace dfs::nn {
 
 namespace {
 constexpr int64_t kScanAgainNs = 1 * kSecond;
-constexpr int64_t kScanSettledNs = 10 * kSecond;
+constexpr int64_t kScanSettledNs = 3 * kSecond;
 
 const char* Describe(NodeAdmin admin) {
   switch (admin) {

@@ -119,6 +119,8 @@ Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
     }
     const bool is_live = node->state == NodeState::kLive && node->connected;
     const bool leaves = node->admin == NodeAdmin::kDecommission;
+    // Somebody may be about to pull its disks.
+    if (leaves && TakenOutOf(*node).settled()) continue;
     (!is_live ? stale : leaves ? leaving : live).push_back(index);
   }
   // Those that leave are members again only when the block has too few replicas without them.

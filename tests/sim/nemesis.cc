@@ -4,7 +4,9 @@
 
 #include <utility>
 
+#include "common/base/check.h"
 #include "datanode/control/datanode.h"
+#include "namenode/blocks/block_manager.h"
 #include "namenode/service/namenode.h"
 #include "namenode/state/commands.h"
 #include "namenode/state/reader.h"
@@ -385,15 +387,44 @@ void Propose(Cluster& cluster, const nn::SetDatanodeCommand& command) {
 }
 }  // namespace
 
+/// Decommissioned means that its disks are nobody's any more.
+bool Nemesis::ReplaceDecommissioned() {
+  nn::Namenode* leader = cluster_.Leader();
+  if (leader == nullptr || !leader->replica().HasLease()) return false;
+  for (auto& host : cluster_.datanodes()) {
+    if (!host->up() || host->datanode() == nullptr) continue;
+    const nn::Datanode* node = leader->blocks().FindDatanode(host->datanode()->id());
+    if (node == nullptr || node->admin != nn::NodeAdmin::kDecommission ||
+        !leader->blocks().TakenOutOf(*node).settled()) {
+      continue;
+    }
+    cluster_.Trace(host->name() + " is decommissioned: its disks are replaced");
+    host->Fall(FallMode::kPowerDropAll, false);
+    cluster_.scheduler().After(DownTime(), [host = host.get()] {
+      if (host->up()) return;
+      host->env().SetOffline(false);
+      for (const char* volume : {"/v0", "/v1"}) DFS_CHECK(host->env().RemoveTree(volume).ok());
+      host->Start();
+    });
+    return true;
+  }
+  return false;
+}
+
 void Nemesis::TakeOut() {
-  DatanodeHost& host = Pick(cluster_.datanodes());
+  if (cluster_.random().OneIn(4) && ReplaceDecommissioned()) return;
+  // Mostly one of them, so that there are places for what it has.
+  Random& random = cluster_.random();
+  DatanodeHost& host =
+      random.OneIn(3) ? Pick(cluster_.datanodes()) : *cluster_.datanodes().front();
   if (!host.up() || host.datanode() == nullptr) return;
   nn::SetDatanodeCommand command;
   command.datanode = host.datanode()->id();
-  command.admin = static_cast<nn::NodeAdmin>(cluster_.random().Uniform(3));
+  command.admin = random.OneIn(2) ? nn::NodeAdmin::kDecommission
+                                  : static_cast<nn::NodeAdmin>(random.Uniform(3));
   if (command.admin == nn::NodeAdmin::kMaintenance) {
     command.until_ns =
-        host.node().clock().WallNs() + cluster_.random().Between(kSecond, 20 * kSecond);
+        host.node().clock().WallNs() + random.Between(kSecond, 20 * kSecond);
   }
   cluster_.Trace(fmt::format("{}: administrative state {}", host.name(),
                              static_cast<int>(command.admin)));
