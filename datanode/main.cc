@@ -63,6 +63,16 @@ std::vector<ConfigKey> Table() {
        .help = "Between heartbeats to each namenode.",
        .min = 10,
        .max = 60'000},
+      {.key = "scanner.bytes_per_second",
+       .type = ConfigType::kBytes,
+       .default_text = "8MiB",
+       .help = "How fast replicas are read in the background, on each volume, to find what has "
+               "rotted; 0: not at all. A quarter of it while the disks are in use."},
+      {.key = "scanner.period_ms",
+       .type = ConfigType::kMillis,
+       .default_text = "504h",
+       .help = "After so long a replica is verified again.",
+       .min = 1000},
   };
   table.insert(table.end(), own.begin(), own.end());
   return table;
@@ -140,6 +150,8 @@ Result<Setup> FromConfig(const Config& config) {
     o.advertise_host = name;
   }
   o.heartbeat_interval_ns = config.GetNanos("heartbeat.interval_ms");
+  o.scanner.bytes_per_second = config.GetBytes("scanner.bytes_per_second");
+  o.scanner.period_ns = config.GetNanos("scanner.period_ms");
   const std::string& key_file = config.GetString("cluster.key_file");
   if (!key_file.empty()) {
     auto key = LoadKeyFile(key_file);

@@ -22,9 +22,11 @@
 #include "common/http/http_server.h"
 #include "common/rpc/event_loop.h"
 #include "common/rpc/socket_network.h"
+#include "namenode/blocks/block_manager.h"
 #include "namenode/gateway/http_gateway.h"
 #include "namenode/replication/log_writer.h"
 #include "namenode/service/namenode.h"
+#include "namenode/service/rack_table_file.h"
 #include "namenode/state/rocks_store.h"
 
 namespace dfs::nn {
@@ -121,6 +123,15 @@ std::vector<ConfigKey> ServiceKeys() {
        .help = "Copies at a datanode at a time.",
        .min = 1,
        .max = 1000},
+      {.key = "replication.bytes_per_second_per_node",
+       .type = T::kBytes,
+       .default_text = "0",
+       .help = "All copies at a datanode together, in and out, are no faster; 0: as fast as they "
+               "go."},
+      {.key = "placement.rack_table",
+       .help = "File that says where datanodes stand: lines of a host, an address or a network, "
+               "and its rack. It comes before what datanodes say. Read again when it changes, and "
+               "at SIGHUP."},
       {.key = "sessions.expiry_ms",
        .type = T::kMillis,
        .default_text = "30000",
@@ -238,6 +249,8 @@ Result<NamenodeOptions> OptionsOf(const Config& config) {
   o.blocks.deletion_delay_ns = config.GetNanos("blocks.deletion_delay_ms");
   o.blocks.replication_streams_per_node =
       static_cast<int>(config.GetInt("blocks.replication_streams_per_node"));
+  o.blocks.replication_bytes_per_second_per_node =
+      config.GetBytes("replication.bytes_per_second_per_node");
   o.session_expiry_ns = config.GetNanos("sessions.expiry_ms");
   o.root_uid = ::geteuid();
   o.root_gid = ::getegid();
@@ -324,6 +337,7 @@ sigset_t BlockSignals() {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   return signals;
@@ -339,7 +353,13 @@ std::shared_ptr<rpc::NetworkIdentity> IdentityOf(const NamenodeOptions& options)
   return identity;
 }
 
-int Serve(NamenodeOptions options, const std::string& http_address) {
+/// Whether it was SIGHUP, and not one that ends the daemon.
+bool TookHangup(int signal_fd) {
+  signalfd_siginfo info{};
+  return ::read(signal_fd, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == SIGHUP;
+}
+
+int Serve(NamenodeOptions options, const std::string& http_address, const std::string& rack_table) {
   const sigset_t signals = BlockSignals();
   RaiseFileLimit();
 
@@ -370,7 +390,11 @@ int Serve(NamenodeOptions options, const std::string& http_address) {
   {
     Namenode namenode(options, world);
     Pages pages;
+    RackTableFile racks(PosixEnv(), loop, rack_table, [&](RackTable table) {
+      namenode.blocks().SetRackTable(std::move(table));
+    });
     loop.WatchFd(signal_fd, EPOLLIN, [&](uint32_t) {
+      if (TookHangup(signal_fd)) return racks.Reload();
       LogInfo("stopping on a signal");
       NotifyServiceManager("STOPPING=1");
       loop.Stop();
@@ -378,6 +402,7 @@ int Serve(NamenodeOptions options, const std::string& http_address) {
     // On the loop, where everything of the namenode lives.
     loop.Post([&] {
       Status started = namenode.Start();
+      if (started.ok()) started = racks.Start();
       if (started.ok()) started = pages.Open(http_address, namenode, loop);
       if (started.ok()) {
         LogInfo("namenode {} of cluster {} serves clients on {}", options.id.value,
@@ -394,6 +419,7 @@ int Serve(NamenodeOptions options, const std::string& http_address) {
     bool stopped = false;
     loop.Post([&] {
       pages.Close();
+      racks.Stop();
       namenode.Stop();
       stopped = true;
     });
@@ -450,7 +476,8 @@ int Main(int argc, char** argv) {
   } else if (options->cluster_key.empty()) {
     LogWarning("no cluster.key_file: only Unix sockets can be used");
   }
-  return Serve(std::move(*options), config.GetString("listen.http"));
+  return Serve(std::move(*options), config.GetString("listen.http"),
+               config.GetString("placement.rack_table"));
 }
 
 }  // namespace

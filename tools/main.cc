@@ -56,6 +56,7 @@ constexpr Command kCommands[] = {
     {"df", "space of the cluster", dfs::cli::RunDf},
     {"status", "state of the cluster", dfs::cli::RunStatus},
     {"top", "the same, renewed until q", dfs::cli::RunTop},
+    {"datanode", "take datanodes out of service, and put them back", dfs::cli::RunDatanode},
     {"doctor", "look for what keeps the cluster from working", dfs::cli::RunDoctor},
     {"fsck", "name files with missing, corrupt or too few replicas", dfs::cli::RunFsck},
     {"mount", "show the cluster as a directory of this machine", dfs::cli::RunMount},

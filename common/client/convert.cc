@@ -89,6 +89,9 @@ ClusterStatus ToClusterStatus(const idl::ClusterStatusReply& reply) {
     info.last_heartbeat_ms = d.last_heartbeat_ms;
     info.volumes = U32(d.volumes);
     info.failed_volumes = U32(d.failed_volumes);
+    info.service = d.service_state;
+    info.blocks_left = d.service_state.empty() ? -1 : d.blocks_left;  // from an older namenode
+    info.maintenance_ms = d.maintenance_ms;
     s.datanodes.push_back(std::move(info));
   }
   s.usage = {U(reply.files), U(reply.directories), U(reply.bytes)};
@@ -107,6 +110,11 @@ ClusterStatus ToClusterStatus(const idl::ClusterStatusReply& reply) {
   s.proposals = U(reply.proposals);
   s.default_replication = U32(reply.default_replication);
   s.feature_level = U32(reply.feature_level);
+  s.moving = U(reply.moving);
+  s.repair_bytes_left = U(reply.repair_bytes_left);
+  s.repair_bytes_per_second = U(reply.repair_bytes_per_second);
+  s.deletions_held = reply.deletions_held;
+  s.deletions_held_why = reply.deletions_held_why;
   s.version = reply.version;
   return s;
 }

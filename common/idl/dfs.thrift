@@ -343,7 +343,20 @@ struct DatanodeStatus {
   1: i64 datanode, 2: string address, 3: string host_id, 4: string rack
   5: string state          // live, stale, dead
   6: i64 capacity_bytes, 7: i64 used_bytes, 8: i64 available_bytes, 9: i64 replicas, 10: i64 last_heartbeat_ms, 11: i32 volumes, 12: i32 failed_volumes
+  13: string service_state // in_service, decommissioning, decommissioned, entering_maintenance, maintenance
+  14: i64 blocks_left      // that have too few replicas without it; -1: not known (yet)
+  15: i64 maintenance_ms   // until it is over
 }
+// What an operator wants of a datanode; root or the cluster's own user. state: 0 in service, 1 decommission, 2 maintenance.
+struct SetDatanodeRequest {
+  1: OpId op
+  2: i64 datanode
+  3: i32 state
+  4: i64 maintenance_ms    // from now on
+  5: Caller caller
+}
+// Replicas that a brake holds back may be deleted: an operator has looked. Of the leader that is asked.
+struct ReleaseDeletionsRequest { 1: Caller caller }
 struct ClusterStatusRequest {}
 struct ClusterStatusReply {
   1: string cluster_id
@@ -365,6 +378,11 @@ struct ClusterStatusReply {
   28: i32 default_replication
   29: string version
   30: i32 feature_level    // which commands may be in the log: what all namenodes understand
+  40: i64 moving           // blocks with enough replicas, of which some are on datanodes that are decommissioned or to go away
+  41: i64 repair_bytes_left          // of copies that are to be made
+  42: i64 repair_bytes_per_second    // of copies that were made lately
+  43: bool deletions_held  // by a brake, until an operator releases them
+  44: string deletions_held_why
 }
 
 service ClientService {
@@ -406,6 +424,8 @@ service ClientService {
   GetLockReply get_lock(1: GetLockRequest request) throws (1: DfsError e)
   Empty cancel_lock(1: CancelLockRequest request) throws (1: DfsError e)
   ClusterStatusReply cluster_status(1: ClusterStatusRequest request) throws (1: DfsError e)
+  Empty set_datanode(1: SetDatanodeRequest request) throws (1: DfsError e)
+  Empty release_deletions(1: ReleaseDeletionsRequest request) throws (1: DfsError e)
 }
 
 service ClientCallbacks {

@@ -45,7 +45,9 @@ namespace dfs::idl {
   X(kUnlock, 61, "unlock", UnlockRequest, Empty)                                                  \
   X(kGetLock, 62, "get_lock", GetLockRequest, GetLockReply)                                       \
   X(kCancelLock, 63, "cancel_lock", CancelLockRequest, Empty)                                     \
-  X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)
+  X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)               \
+  X(kSetDatanode, 71, "set_datanode", SetDatanodeRequest, Empty)                                  \
+  X(kReleaseDeletions, 76, "release_deletions", ReleaseDeletionsRequest, Empty)
 
 #define DFS_DATANODE_METHODS(X)                                                                   \
   X(kRegisterDatanode, 100, "register_datanode", RegisterDatanodeRequest, RegisterDatanodeReply)  \

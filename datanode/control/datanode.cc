@@ -23,6 +23,7 @@ constexpr const char* kVersion = "0.1.0";
 /// How long an open replica may be served after the sending of an accepted heartbeat.
 constexpr int64_t kTermNs = 3 * kSecond;
 constexpr int64_t kBackgroundTickNs = 500 * kMillisecond;
+constexpr int64_t kMaxScanPauseNs = 10 * kSecond;
 constexpr int kMaxCommandsUnderWay = 256;
 
 }  // namespace
@@ -39,6 +40,8 @@ struct Datanode::Impl : public rpc::RequestHandler,
 
   // ---- The background executor's part
   void BackgroundTick();
+  void ScanTick();
+  bool DisksInUse();
   void OnVolumes(std::vector<VolumeInfo> now);
   void TellAll(NamenodeLink::Change change, const ReplicaInfo& info);
   void TellLeftOpen(BlockId block);
@@ -70,6 +73,8 @@ struct Datanode::Impl : public rpc::RequestHandler,
   std::unique_ptr<BlockStreamServer> server;
   std::unique_ptr<Replicator> replicator;     // background
   std::unique_ptr<ReplicaRecovery> recovery;  // background
+  std::unique_ptr<Scanner> scanner;           // background, but for its stats
+  uint64_t bytes_seen = 0;                    // of streams, by the scanner
   std::vector<std::unique_ptr<rpc::Listener>> listeners;
   std::vector<std::shared_ptr<NamenodeLink>> links;
   rpc::Address block_address;
@@ -101,6 +106,8 @@ Status Datanode::Impl::Open() {
   server = std::make_unique<BlockStreamServer>(*streams);
   replicator = std::make_unique<Replicator>(*store, deps.background, options.host_id);
   recovery = std::make_unique<ReplicaRecovery>(*store, deps.background, options.host_id);
+  scanner = std::make_unique<Scanner>(*store, deps.env, deps.clock, options.cluster_id,
+                                      options.scanner, [this] { return DisksInUse(); });
 
   BlockStore::Events events;
   const auto tell = [weak = weak_from_this()](NamenodeLink::Change change,
@@ -156,7 +163,10 @@ Status Datanode::Impl::Listen(const rpc::Address& address) {
 void Datanode::Impl::Start() {
   for (const auto& link : links) link->Start();
   background().Post([weak = weak_from_this()] {
-    if (auto self = weak.lock()) self->BackgroundTick();
+    auto self = weak.lock();
+    if (!self) return;
+    self->BackgroundTick();
+    if (self->options.scanner.bytes_per_second > 0) self->ScanTick();
   });
 }
 
@@ -186,6 +196,22 @@ void Datanode::Impl::BackgroundTick() {
   background().RunAfter(kBackgroundTickNs, [weak = weak_from_this()] {
     if (auto self = weak.lock()) self->BackgroundTick();
   });
+}
+
+void Datanode::Impl::ScanTick() {
+  if (stopped) return;
+  const int64_t next_ns = scanner->Step();
+  const int64_t wait_ns =
+      std::clamp(next_ns - deps.clock.BootNs(), kMillisecond, kMaxScanPauseNs);
+  background().RunAfter(wait_ns, [weak = weak_from_this()] {
+    if (auto self = weak.lock()) self->ScanTick();
+  });
+}
+
+/// Since the last time that it was asked.
+bool Datanode::Impl::DisksInUse() {
+  const uint64_t bytes = streams->stored_bytes.load() + streams->served_bytes.load();
+  return bytes != std::exchange(bytes_seen, bytes) || replicator->active() > 0;
 }
 
 void Datanode::Impl::OnVolumes(std::vector<VolumeInfo> now) {
@@ -440,6 +466,7 @@ DatanodeStatus Datanode::status() const {
   out.active_streams = d.streams->active_streams.load();
   out.stored_bytes = d.streams->stored_bytes.load();
   out.served_bytes = d.streams->served_bytes.load();
+  out.scanner = d.scanner->stats();
   return out;
 }
 

@@ -8,7 +8,7 @@
 //
 // Confined to the control network's executor. Streams run on executors of their own
 // (ListenForStreams); whatever blocks on the disk for longer (finalizing, deletion, recovery,
-// copies) runs on the background network's executor, which in simulation is the same as the control
+// copies, the scanner) runs on the background network's executor, which in simulation is the same as the control
 // executor. In daemons the background executor must be stopped after Stop() and before the
 // destructor.
 #pragma once
@@ -25,6 +25,7 @@
 #include "common/base/ids.h"
 #include "common/rpc/transport.h"
 #include "datanode/store/block_store.h"
+#include "datanode/store/scanner.h"
 
 namespace dfs::dn {
 
@@ -48,6 +49,7 @@ struct DatanodeOptions {
   /// Full reports, with jitter, besides those that are asked for.
   int64_t full_report_interval_ns = 6 * 3600 * kSecond;
   size_t report_page_replicas = 20'000;
+  ScannerOptions scanner;  // off when not said
 };
 
 struct DatanodeDeps {
@@ -78,6 +80,7 @@ struct DatanodeStatus {
   // Since the start.
   uint64_t stored_bytes = 0;
   uint64_t served_bytes = 0;
+  ScannerStats scanner;
 };
 
 class Datanode {

@@ -45,6 +45,17 @@ HttpResponse HttpGateway::Metrics() const {
   page.Counter("dfs_datanode_served_bytes_total",
                "Bytes of blocks read from here, those that readers took from a passed file too.",
                static_cast<double>(s.served_bytes));
+  page.Counter("dfs_datanode_scanner_bytes_total", "Bytes of replicas that the scanner verified.",
+               static_cast<double>(s.scanner.verified_bytes));
+  page.Counter("dfs_datanode_scanner_replicas_total", "Replicas that the scanner verified.",
+               static_cast<double>(s.scanner.verified_replicas));
+  page.Counter("dfs_datanode_scanner_corrupt_total", "Corrupt replicas that the scanner found.",
+               static_cast<double>(s.scanner.corrupt_replicas));
+  page.Gauge("dfs_datanode_never_verified_replicas", "Replicas that the scanner has yet to verify.",
+             static_cast<double>(s.scanner.never_verified));
+  page.Gauge("dfs_datanode_oldest_verified_timestamp_seconds",
+             "When the replica was verified that was verified longest ago.",
+             static_cast<double>(s.scanner.oldest_verified_wall_s));
   const auto each = [&](std::string_view name, std::string_view help, auto value) {
     for (const VolumeInfo& v : s.volumes) {
       page.Gauge(name, help, static_cast<double>(value(v)), {{"volume", v.path}});
@@ -78,6 +89,16 @@ HttpResponse HttpGateway::StatusPage() const {
               {"Open streams", std::to_string(s.active_streams)},
               {"Stored since the start", PageSize(s.stored_bytes)},
               {"Served since the start", PageSize(s.served_bytes)}});
+  if (s.scanner.on) {
+    page.Heading("Scanner");
+    const bool found = s.scanner.corrupt_replicas > 0;
+    page.Facts({{"Verified since the start",
+                 fmt::format("{} replicas, {}", s.scanner.verified_replicas,
+                             PageSize(s.scanner.verified_bytes))},
+                {"Found corrupt", std::to_string(s.scanner.corrupt_replicas),
+                 found ? Tone::kWarning : Tone::kPlain},
+                {"Yet to be verified", fmt::format("{} replicas", s.scanner.never_verified)}});
+  }
   page.Heading("Volumes");
   std::vector<std::vector<Page::Cell>> rows;
   for (const VolumeInfo& v : s.volumes) {

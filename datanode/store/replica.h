@@ -126,6 +126,14 @@ class Replica {
   /// Keeps the files open as long as it is held: for a reader of many pieces.
   Result<std::shared_ptr<const void>> Pin();
 
+  // ---- The scanner (replica_scrub.cc)
+
+  /// Verifies that much from offset (a chunk boundary) on, on the disk and not in the page cache; at offset 0 the
+  /// header, too. How much it was: less than asked for only at the end. kStaleStamp when the replica is not (or is no
+  /// longer) finalized on disk under this stamp: then nothing is known of it. Any other error, unless its volume has
+  /// failed, was found while nobody could change it, and the replica is marked corrupt.
+  Result<uint64_t> Scrub(Stamp stamp, uint64_t offset, uint64_t length);
+
   // ---- Recovery (protocols, section 6; replica_recovery.cc)
 
   struct RecoveryView {
@@ -194,6 +202,7 @@ class Replica {
   Result<std::shared_ptr<Files>> OpenFiles() const;
   Result<ChunkData> ReadVerified(const Files& files, uint64_t offset, uint64_t length,
                                  uint64_t replica_length) const;
+  Status CheckHeader() const;
   void Publish();
   std::string DataPath() const;
   Status DestroyLocked();

@@ -52,8 +52,14 @@ ReplicaVerdict JudgeReplica(const ReportedReplica& replica, const BlockFacts* fa
 
 BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView> replicas) {
   BlockHealth health;
+  health.counted = facts.away;
   for (const ReplicaView& v : replicas) {
-    if (v.node == NodeState::kDead) continue;
+    if (v.node == NodeState::kDead) {
+      const bool good = v.replica.stamp == facts.stamp && !v.replica.corrupt &&
+                        v.replica.state == ReplicaState::kFinalized;
+      if (good && v.admin == NodeAdmin::kMaintenance) ++health.counted;
+      continue;
+    }
     if (v.replica.state == ReplicaState::kTemporary || v.replica.stamp > facts.stamp) continue;
     if (v.replica.stamp < facts.stamp) {
       health.outdated.push_back(v.replica.node);
@@ -61,13 +67,18 @@ BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView>
       health.corrupt.push_back(v.replica.node);
     } else if (v.replica.state == ReplicaState::kFinalized) {
       health.good.push_back(v.replica.node);
+      health.in_service += v.admin == NodeAdmin::kInService ? 1 : 0;
+      health.counted += v.admin != NodeAdmin::kDecommission ? 1 : 0;
     } else {
       health.unfinished.push_back(v.replica.node);
     }
   }
   health.live = health.good.size();
-  health.missing_copies = health.live < facts.expected ? facts.expected - health.live : 0;
-  health.excess = health.live > facts.expected ? health.live - facts.expected : 0;
+  health.missing_copies = health.counted < facts.expected ? facts.expected - health.counted : 0;
+  if (health.in_service == 0 && facts.expected > 0) {
+    health.missing_copies = std::max<size_t>(health.missing_copies, 1);
+  }
+  health.excess = health.in_service > facts.expected ? health.in_service - facts.expected : 0;
   health.missing = health.live == 0;
   return health;
 }
@@ -80,7 +91,7 @@ std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts,
     // what it had; nothing is dropped on its account.
     if (!v.reported_in_term || v.node != NodeState::kLive) return {};
     if (v.replica.stamp == facts.stamp && !v.replica.corrupt &&
-        v.replica.state == ReplicaState::kFinalized) {
+        v.replica.state == ReplicaState::kFinalized && v.admin == NodeAdmin::kInService) {
       good.push_back(&v);
     }
   }
@@ -102,29 +113,35 @@ std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts,
 }
 
 std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
-                                      std::span<const ReplicaView> replicas, size_t live_nodes) {
+                                      std::span<const ReplicaView> replicas, size_t nodes) {
   BlockHealth health = EvaluateClosed(facts, replicas);
   if (health.live == 0) return {};
   size_t bad = health.outdated.size() + health.unfinished.size() + health.corrupt.size();
   if (bad == 0) return {};
-  if (health.live < facts.expected) {
+  if (health.missing_copies > 0) {
     // Not all copies yet. What is outdated or unfinished is replaced when a copy is complete, and stays until then,
     // unless it takes the very room that the copy needs beside it.
     // That, and what the datanode takes for finalized (a reader found it corrupt, or it is too short), has to make
     // room, but only when its node is the only place left for the missing copy.
-    std::vector<NodeIndex> blocking = health.corrupt;
-    for (const ReplicaView& v : replicas) {
-      const bool outdated = std::find(health.outdated.begin(), health.outdated.end(),
-                                      v.replica.node) != health.outdated.end();
-      if (outdated && v.available_bytes <= facts.length) blocking.push_back(v.replica.node);
-    }
-    for (const ReplicaView& v : replicas) {
-      if (v.node != NodeState::kDead && v.replica.state == ReplicaState::kWrongLength &&
-          v.replica.stamp == facts.stamp && !v.replica.corrupt) {
-        blocking.push_back(v.replica.node);
+    std::vector<NodeIndex> blocking;
+    const auto add = [&](auto blocks) {
+      for (const ReplicaView& v : replicas) {
+        const bool is_place = v.node != NodeState::kDead && v.admin == NodeAdmin::kInService;
+        if (is_place && blocks(v)) blocking.push_back(v.replica.node);
       }
-    }
-    if (blocking.empty() || health.live + blocking.size() < live_nodes) return {};
+    };
+    const auto among = [](const std::vector<NodeIndex>& list, const ReplicaView& v) {
+      return std::find(list.begin(), list.end(), v.replica.node) != list.end();
+    };
+    add([&](const ReplicaView& v) { return among(health.corrupt, v); });
+    add([&](const ReplicaView& v) {
+      return among(health.outdated, v) && v.available_bytes <= facts.length;
+    });
+    add([&](const ReplicaView& v) {
+      return v.replica.state == ReplicaState::kWrongLength && v.replica.stamp == facts.stamp &&
+             !v.replica.corrupt;
+    });
+    if (blocking.empty() || health.in_service + blocking.size() < nodes) return {};
     return {blocking.front()};
   }
   std::vector<NodeIndex> out = health.outdated;

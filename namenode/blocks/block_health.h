@@ -11,6 +11,7 @@
 #include "common/base/ids.h"
 #include "namenode/blocks/block_map.h"
 #include "namenode/blocks/placement.h"
+#include "namenode/state/records.h"
 
 namespace dfs::nn {
 
@@ -23,6 +24,8 @@ struct BlockFacts {
   size_t expected = 0;
   std::span<const DatanodeId>
       members;  // open: who holds the bytes; closed: who confirmed the close
+  /// Closed: those of the members that are away for maintenance and were never heard of by this process.
+  size_t away = 0;
 };
 
 /// A replica as a datanode reports it.
@@ -64,8 +67,11 @@ struct ReplicaView {
   bool reported_in_term = false;  // its node sent a full report since this leader's term began
   std::string_view rack;
   uint64_t available_bytes = 0;
+  NodeAdmin admin = NodeAdmin::kInService;
 };
 
+/// A replica on a node that is being decommissioned can be read and copied, but counts for none. One on a node in
+/// maintenance counts, while the node is away, too; but not alone.
 struct BlockHealth {
   std::vector<NodeIndex> good;  // finalized, current stamp, not corrupt, node not dead
   std::vector<NodeIndex>
@@ -73,21 +79,23 @@ struct BlockHealth {
   std::vector<NodeIndex> outdated;  // older stamp; node not dead
   std::vector<NodeIndex> corrupt;   // marked corrupt; node not dead
   size_t live = 0;                  // good.size()
-  size_t missing_copies = 0;        // expected - live
-  size_t excess = 0;                // live - expected
+  size_t in_service = 0;            // of those, on nodes in service
+  size_t counted = 0;               // that count: in service, in maintenance
+  size_t missing_copies = 0;        // expected - counted; at least one when none is in service
+  size_t excess = 0;                // in_service - expected
   bool missing = false;             // nothing readable at all
 };
 /// Of a closed block.
 BlockHealth EvaluateClosed(const BlockFacts& facts, std::span<const ReplicaView> replicas);
 
-/// Which good replicas to drop when there are more than expected; empty unless every node that is known to hold
+/// Which good replicas in service to drop when there are more than expected; empty unless every node that is known to hold
 /// a replica has reported in full in this term. Keeps racks apart, then drops where space is shortest.
 std::vector<NodeIndex> ChooseExcess(const BlockFacts& facts, std::span<const ReplicaView> replicas);
 
 /// Which outdated, unfinished and corrupt replicas may be deleted: none before the block has all its expected
 /// replicas good, but for one that occupies the only node left for a missing copy and that no copy replaces, or only
-/// with room that the node does not have; and never anything while none is good.
+/// with room that the node does not have; and never anything while none is good. nodes: that take new replicas.
 std::vector<NodeIndex> ChooseObsolete(const BlockFacts& facts,
-                                      std::span<const ReplicaView> replicas, size_t live_nodes);
+                                      std::span<const ReplicaView> replicas, size_t nodes);
 
 }  // namespace dfs::nn

@@ -7,6 +7,16 @@
 
 namespace dfs::nn {
 
+void BlockManager::SetRackTable(RackTable table) {
+  racks_ = std::move(table);
+  for (const auto& node : registry_.nodes()) ApplyRack(*node);
+}
+
+void BlockManager::ApplyRack(Datanode& node) const {
+  const std::string_view rack = racks_.Find(node.tcp_address, node.host_id);
+  node.rack = rack.empty() ? node.told_rack : std::string(rack);
+}
+
 void BlockManager::Locate(BlockId block, const BlockRecord& record, std::string_view client_host,
                           std::vector<const Datanode*>* replicas,
                           std::vector<DatanodeId>* corrupt) {
@@ -63,20 +73,28 @@ Result<std::vector<DatanodeId>> BlockManager::PlaceNewBlock(uint32_t replication
 bool BlockManager::CouldHaveMore(BlockId block, const BlockRecord& record) const {
   if (term_ == 0 || SafeMode()) return false;
   std::vector<NodeIndex> have;
+  size_t lacking = 0;
   if (record.state == BlockState::kClosed) {
-    have = EvaluateClosed(FactsOf(block, record), ViewsOf(block)).good;
+    BlockHealth health = EvaluateClosed(FactsOf(block, record), ViewsOf(block));
+    have = std::move(health.good);
+    lacking = health.missing_copies;
   } else {
+    size_t staying = 0;
     for (DatanodeId id : record.members) {
       const Datanode* node = registry_.Find(id);
-      if (node != nullptr && node->state != NodeState::kDead) have.push_back(node->index);
+      if (node == nullptr || node->state == NodeState::kDead) continue;
+      have.push_back(node->index);
+      staying += node->admin != NodeAdmin::kDecommission ? 1 : 0;
     }
+    lacking = staying < record.replication ? record.replication - staying : 0;
   }
   // None at all is nothing that a copy could help.
-  if (have.empty() || have.size() >= record.replication) return false;
+  if (have.empty() || lacking == 0) return false;
   if (!queue_.TargetsOf(block).empty()) return true;
   for (const auto& node : registry_.nodes()) {
-    if (node->state == NodeState::kLive && node->connected && Fenced(*node) &&
-        node->available_bytes > record.length && !doomed_.contains({block, node->index}) &&
+    if (node->state == NodeState::kLive && node->admin == NodeAdmin::kInService &&
+        node->connected && Fenced(*node) && node->available_bytes > record.length &&
+        !doomed_.contains({block, node->index}) &&
         std::find(have.begin(), have.end(), node->index) == have.end()) {
       return true;
     }
@@ -88,7 +106,7 @@ Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
                                                               const BlockRecord& record,
                                                               std::string_view client_host,
                                                               std::span<const DatanodeId> exclude) {
-  std::vector<NodeIndex> live, stale;
+  std::vector<NodeIndex> live, leaving, stale;
   bool awaited = false;
   BlockHealth health = EvaluateClosed(FactsOf(block, record), ViewsOf(block));
   for (NodeIndex index : health.good) {
@@ -99,8 +117,14 @@ Result<std::vector<DatanodeId>> BlockManager::MembersToReopen(BlockId block,
       awaited = awaited || AwaitsFence(*node);
       continue;
     }
-    (node->state == NodeState::kLive && node->connected ? live : stale).push_back(index);
+    const bool is_live = node->state == NodeState::kLive && node->connected;
+    const bool leaves = node->admin == NodeAdmin::kDecommission;
+    // Somebody may be about to pull its disks.
+    if (leaves && TakenOutOf(*node).settled()) continue;
+    (!is_live ? stale : leaves ? leaving : live).push_back(index);
   }
+  // Those that leave are members again only when the block has too few replicas without them.
+  if (live.size() < record.replication) live.insert(live.end(), leaving.begin(), leaving.end());
   if (awaited) {
     return Status(Code::kUnavailable, "datanodes have yet to acknowledge this leader")
         .WithRetryAfter(50);

@@ -25,6 +25,7 @@ void BlockManager::Start() {
   running_ = true;
   started_ns_ = Now();
   LoadOpenBlocks();
+  LoadDatanodes();
   ScheduleTick();
 }
 
@@ -70,6 +71,9 @@ void BlockManager::OnLeading(Term term) {
     node->order_uncertain = false;
     node->report_asked_ns = 0;
   }
+  for (const auto& node : registry_.nodes()) {
+    if (node->admin != NodeAdmin::kInService) node_scans_[node->index] = {};
+  }
   FenceNodes();
   LeaveSafeModeWhenDue();  // a new cluster has nothing to wait for
   Kick();
@@ -85,6 +89,8 @@ void BlockManager::OnLeadershipLost() {
   recoveries_.clear();
   to_delete_.clear();
   doomed_.clear();
+  node_scans_.clear();
+  copied_.clear();
   for (const auto& node : registry_.nodes()) {
     node->copies_in = node->copies_out = 0;
     node->deleting = node->fencing = false;
@@ -96,14 +102,17 @@ void BlockManager::Tick() {
     Datanode& node = *registry_.At(index);
     LogWarning("datanode {:016x} at {} is dead: no heartbeat for {} ms; {} replicas", node.id.value,
                node.tcp_address, options_.dead_after_ns / kMillisecond, map_.replicas_of(index));
-    purges_[index] = 0;
+    // What was on a node in maintenance counts, for as long as that lasts.
+    if (node.admin != NodeAdmin::kMaintenance) purges_[index] = 0;
     to_delete_.erase(index);
     std::erase_if(doomed_, [&](const auto& d) { return d.second == index; });
     for (const ReplicationQueue::Copy& copy : queue_.CancelNode(index)) DropCopy(copy);
   }
+  TickAdmin();
   PurgeDeadNodes();
   if (term_ == 0) return;
   ScanSome();
+  ScanTakenOut();
   Work();
 }
 
@@ -212,12 +221,14 @@ void BlockManager::OnBlockRemoved(BlockId block) {
 
 void BlockManager::OnStateReplaced() {
   LoadOpenBlocks();
+  LoadDatanodes();
 }
 
 BlockStats BlockManager::stats() const {
   BlockStats s = counters_;
   s.missing = queue_.missing();
-  s.under_replicated = queue_.waiting() - queue_.missing();
+  s.moving = queue_.moving();
+  s.under_replicated = queue_.waiting() - queue_.missing() - queue_.moving();
   s.corrupt_replicas = corrupt_.size();
   s.pending_replications = queue_.under_way();
   s.pending_deletions = removed_.size();
@@ -225,7 +236,10 @@ BlockStats BlockManager::stats() const {
   s.open_blocks = open_.size();
   s.recoveries_running = recoveries_.size();
   s.safe_mode = term_ != 0 && SafeMode();
-  s.alarm = brake_.tripped(Now()) || alarms_ > 0;
+  s.alarm = brake_.holds() || alarms_ > 0;
+  s.deletions_held_why = held_why_;
+  s.repair_bytes_left = queue_.bytes_left();
+  s.repair_bytes_per_second = RepairRate();
   return s;
 }
 

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
@@ -25,6 +26,7 @@
 #include "namenode/blocks/datanode_registry.h"
 #include "namenode/blocks/deletion.h"
 #include "namenode/blocks/placement.h"
+#include "namenode/blocks/rack_table.h"
 #include "namenode/blocks/replication_queue.h"
 #include "namenode/state/commands.h"
 #include "namenode/state/reader.h"
@@ -36,12 +38,14 @@ struct BlockManagerOptions {
   int64_t dead_after_ns = 60 * kSecond;
   int64_t deletion_delay_ns = 3600 * kSecond;
   int replication_streams_per_node = 2;
+  /// Of all copies at a node together, in and out; 0: as fast as they go.
+  uint64_t replication_bytes_per_second_per_node = 0;
   int64_t tick_ns = 200 * kMillisecond;
   size_t scan_per_tick = 2000;  // records, and replicas of dead nodes
   size_t copies_considered_per_tick = 500;
   size_t max_deletions_per_order = 1000;
   size_t max_recoveries = 64;
-  /// A copy's time-out: this and its bytes at 1 MiB/s.
+  /// A copy's time-out: this and its bytes at 1 MiB/s, or twice what they take at the rate that it is given.
   int64_t copy_timeout_ns = 60 * kSecond;
   RecoveryOptions recovery;
 };
@@ -54,13 +58,17 @@ class DatanodeCommander {
     BlockId block;
     Stamp stamp;  // replicas of at most this one
   };
+  struct CopyLimits {
+    int64_t timeout_ns = 0;
+    uint64_t bytes_per_second = 0;  // 0: as fast as it goes
+  };
   using Done = UniqueFunction<void(Status)>;
 
   virtual ~DatanodeCommander() = default;
   /// Ok: the node refuses lower terms from now on, and every order that it took before is carried out.
   virtual void Fence(const Datanode& node, Term term, Done done) = 0;
   virtual void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
-                    const Datanode& target, int64_t timeout_ns, Done done) = 0;
+                    const Datanode& target, const CopyLimits& limits, Done done) = 0;
   virtual void Delete(const Datanode& node, Term term, std::vector<DeleteOrder> orders,
                       Done done) = 0;
   virtual void InitRecovery(const Datanode& node, Term term, BlockId block,
@@ -83,7 +91,8 @@ class BlockProposer {
 struct RunningRecovery;
 
 struct BlockStats {
-  size_t under_replicated = 0;  // closed blocks with too few live copies, missing ones not counted
+  size_t under_replicated = 0;  // closed blocks with too few live copies, missing and moving ones not counted
+  size_t moving = 0;            // closed blocks with enough of them, of which some leave
   size_t missing = 0;           // closed blocks of some bytes without a live copy
   size_t corrupt_replicas = 0;
   size_t pending_replications = 0;
@@ -91,7 +100,10 @@ struct BlockStats {
   size_t open_blocks = 0;
   size_t recoveries_running = 0;
   bool safe_mode = false;
-  bool alarm = false;  // the brake is on, or replicas of a lost namespace turned up
+  bool alarm = false;  // the brake holds, or replicas of a lost namespace turned up
+  std::string deletions_held_why;        // by the brake; "": they are not
+  uint64_t repair_bytes_left = 0;        // of copies that are to be made
+  uint64_t repair_bytes_per_second = 0;  // of those made in the last minute
   // Since the start of this process.
   uint64_t copies_done = 0;
   uint64_t copies_failed = 0;
@@ -138,6 +150,9 @@ class BlockManager {
   /// Its connection is gone; the time-outs decide what that means.
   void OnDisconnect(DatanodeId datanode, const void* connection);
 
+  /// Where datanodes stand, whatever they say themselves; also those that have registered.
+  void SetRackTable(RackTable table);
+
   // ---- For handlers (leader)
   /// Where to read the block, best first for client_host. Closed: good replicas; when there is none, those known
   /// to be corrupt (the datanode serves what it can verify). Open: the members, tail first.
@@ -157,10 +172,20 @@ class BlockManager {
   /// A reader found the replica bad. Without effect when it is the last good one.
   void ReportBad(BlockId block, Stamp stamp, DatanodeId datanode, std::string_view why);
   const Datanode* FindDatanode(DatanodeId id) const { return registry_.Find(id); }
+  /// How far a datanode is that an operator has taken out of service. Only a leader knows.
+  struct TakenOut {
+    bool counted = false;    // all that is on it was looked at, and everybody else has reported
+    size_t blocks_left = 0;  // that have too few replicas without it
+    bool settled() const { return counted && blocks_left == 0; }
+  };
+  TakenOut TakenOutOf(const Datanode& node) const;
+  /// An operator has looked: what the brake holds back may be deleted.
+  void ReleaseBrake();
 
   // ---- What the state machine applied (every namenode)
   void OnBlockChanged(BlockId block, const BlockRecord& record);
   void OnBlockRemoved(BlockId block);
+  void OnDatanodeChanged(DatanodeId datanode, const DatanodeRecord& record);
   void OnStateReplaced();
 
   BlockStats stats() const;
@@ -187,6 +212,9 @@ class BlockManager {
   void ForgetCorrupt(NodeIndex node);
   void Alarm(const Datanode& node, const ReportedReplica& replica);
 
+  // block_locations.cc
+  void ApplyRack(Datanode& node) const;
+
   // block_fences.cc
   bool Fenced(const Datanode& node) const { return term_ != 0 && node.fenced_term == term_; }
   /// It is not fenced yet, but will be soon.
@@ -194,6 +222,16 @@ class BlockManager {
   void Unfence(Datanode& node);
   void FenceNodes();
   void OnFenced(NodeIndex index, uint64_t round, const Status& status);
+
+  // block_admin.cc
+  void LoadDatanodes();
+  /// What is to be of it now; maintenance ends by itself.
+  void ApplyAdmin(Datanode& node);
+  bool AwayForMaintenance(DatanodeId datanode) const;
+  void TickAdmin();
+  void ScanTakenOut();
+  bool DependsOn(BlockId block, NodeIndex node);
+  bool EverybodyHasReported() const;
 
   // block_repair.cc
   BlockFacts FactsOf(BlockId block, const BlockRecord& record) const;
@@ -207,14 +245,18 @@ class BlockManager {
   bool SafeMode() const;
   void LeaveSafeModeWhenDue();
   void StartCopies();
-  void OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, const Status& status);
+  void OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, uint64_t bytes,
+                  const Status& status);
+  uint64_t RepairRate() const;
   void DropCopy(const ReplicationQueue::Copy& copy);
   std::vector<CopyLoad> CopyLoads() const;
+  DatanodeCommander::CopyLimits LimitsOf(uint64_t bytes) const;
   std::vector<PlacementNode> WithoutDoomed(BlockId block,
                                            const std::vector<PlacementNode>& nodes) const;
   void DeleteObsolete();
   bool DeleteObsoleteOf(BlockId block);
   void DeleteRemoved();
+  void Hold(std::string why);
   void Doom(NodeIndex node, BlockId block, Stamp stamp);
   void SendDeletions();
   void OnDeleted(NodeIndex node, const std::vector<DatanodeCommander::DeleteOrder>& orders,
@@ -242,6 +284,7 @@ class BlockManager {
   mutable Random random_;
   DatanodeRegistry registry_;
   BlockMap map_;
+  RackTable racks_;
 
   Executor::TimerId timer_ = 0;
   Executor::TimerId kick_ = 0;
@@ -256,6 +299,7 @@ class BlockManager {
   BlockId obsolete_from_;
   std::map<BlockId, int64_t> hold_off_;  // a copy failed: not again before
   int64_t next_copy_warning_ns_ = 0;
+  std::deque<std::pair<int64_t, uint64_t>> copied_;  // when, and how many bytes: for the rate
   std::map<BlockId, bool> recover_;  // need recovery; true: closed, by 6.4
   std::set<BlockId> changed_;        // to be checked in the next turn
   std::map<BlockId, std::unique_ptr<RunningRecovery>> recoveries_;
@@ -264,16 +308,27 @@ class BlockManager {
   size_t shard_from_ = 0;
   uint64_t passes_ = 0;  // of the scan over the records, in this term
   uint64_t ticks_ = 0;
+  /// Over the blocks of a node that was taken out of service, again and again, and once when it was put back.
+  struct NodeScan {
+    size_t shard = 0;
+    size_t found = 0;        // in this pass: blocks that need it
+    bool trusted = false;    // everybody had reported when this pass began
+    int64_t next_ns = 0;     // when the next pass begins
+    TakenOut result;         // of the last pass
+  };
+  std::map<NodeIndex, NodeScan> node_scans_;
 
   // Kept by followers, too.
   std::unordered_map<BlockId, std::vector<DatanodeId>>
       open_;  // blocks not closed, and their members
+  std::unordered_map<DatanodeId, DatanodeRecord> taken_out_;  // the replicated records
   DeletionQueue removed_;
   std::map<NodeIndex, std::vector<DatanodeCommander::DeleteOrder>> to_delete_;
   std::set<std::pair<BlockId, NodeIndex>> doomed_;   // ordered, or about to be, not yet confirmed
   std::map<NodeIndex, size_t> purges_;               // dead nodes: the next shard to clear
   std::set<std::pair<BlockId, NodeIndex>> corrupt_;  // also marked in the map; for counting
   DeletionBrake brake_;
+  std::string held_why_;
   int64_t last_alarm_ns_ = 0;
   uint64_t alarms_ = 0;
   BlockStats counters_;

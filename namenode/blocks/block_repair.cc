@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kObsoleteDelayNs = 10 * kSecond;
 /// A copy that failed is not tried again at once: its source or target is likely to be gone.
 constexpr int64_t kCopyHoldOffNs = 2 * kSecond;
+constexpr int64_t kRateWindowNs = 60 * kSecond;
 constexpr uint64_t kAnyStamp = std::numeric_limits<int64_t>::max();
 }  // namespace
 
@@ -25,6 +26,9 @@ BlockFacts BlockManager::FactsOf(BlockId block, const BlockRecord& record) const
   facts.length = record.length;
   facts.expected = record.replication;
   facts.members = record.members;
+  if (!taken_out_.empty() && !facts.open) {
+    for (DatanodeId id : record.members) facts.away += AwayForMaintenance(id) ? 1 : 0;
+  }
   return facts;
 }
 
@@ -41,6 +45,7 @@ std::vector<ReplicaView> BlockManager::ViewsOf(BlockId block) const {
     view.reported_in_term = term_ != 0 && node->reported_term == term_;
     view.rack = node->rack;
     view.available_bytes = node->available_bytes;
+    view.admin = node->admin;
     views.push_back(view);
   }
   return views;
@@ -74,7 +79,8 @@ void BlockManager::CheckClosed(BlockId block, const BlockRecord& record) {
   std::vector<ReplicaView> views = ViewsOf(block);
   BlockHealth health = EvaluateClosed(facts, views);
   if (health.missing_copies > 0) {
-    queue_.Want(block, health.live);
+    queue_.Want(block, {health.live, health.live >= facts.expected,
+                        health.missing_copies * record.length});
   } else {
     queue_.Drop(block);
   }
@@ -162,12 +168,27 @@ std::vector<PlacementNode> BlockManager::WithoutDoomed(
   return out;
 }
 
+/// Each of a node's copies gets its share, so that all of them together keep to the node's limit.
+DatanodeCommander::CopyLimits BlockManager::LimitsOf(uint64_t bytes) const {
+  DatanodeCommander::CopyLimits limits;
+  limits.timeout_ns = options_.copy_timeout_ns + static_cast<int64_t>(bytes >> 20) * kSecond;
+  if (options_.replication_bytes_per_second_per_node == 0) return limits;
+  const auto streams = static_cast<uint64_t>(std::max(options_.replication_streams_per_node, 1));
+  limits.bytes_per_second =
+      std::max<uint64_t>(options_.replication_bytes_per_second_per_node / streams, 1);
+  const uint64_t seconds = bytes / limits.bytes_per_second + 1;
+  limits.timeout_ns = std::max(
+      limits.timeout_ns, options_.copy_timeout_ns + static_cast<int64_t>(2 * seconds) * kSecond);
+  return limits;
+}
+
 void BlockManager::StartCopies() {
   for (const ReplicationQueue::Copy& copy : queue_.Expire(Now())) {
     ++counters_.copies_failed;
     DropCopy(copy);
   }
   std::erase_if(hold_off_, [&](const auto& h) { return h.second <= Now(); });
+  while (!copied_.empty() && Now() - copied_.front().first > kRateWindowNs) copied_.pop_front();
   if (queue_.waiting() == queue_.missing()) return;
   std::vector<PlacementNode> nodes = registry_.Snapshot();
   // A copy to a node that may yet carry out an older order to delete would be counted and then be gone.
@@ -190,14 +211,14 @@ void BlockManager::StartCopies() {
     if (!plan) continue;
     Datanode& source = *registry_.At(plan->source);
     Datanode& target = *registry_.At(plan->target);
-    int64_t timeout_ns =
-        options_.copy_timeout_ns + static_cast<int64_t>(record->length >> 20) * kSecond;
-    queue_.Started({block, plan->source, plan->target, Now() + timeout_ns});
+    const DatanodeCommander::CopyLimits limits = LimitsOf(record->length);
+    queue_.Started({block, plan->source, plan->target, Now() + limits.timeout_ns});
     ++source.copies_out;
     ++target.copies_in;
-    commander_.Copy(source, term_, block, *record, target, timeout_ns,
+    commander_.Copy(source, term_, block, *record, target, limits,
                     [this, alive = std::weak_ptr<char>(alive_), term = term_, block,
-                     stamp = record->stamp, plan = *plan](Status status) {
+                     stamp = record->stamp, length = record->length,
+                     plan = *plan](Status status) {
                       if (alive.expired() || term_ != term) return;
                       if (status.ok()) {
                         Result<BlockRecord> now = state_.GetBlock(block);
@@ -208,17 +229,18 @@ void BlockManager::StartCopies() {
                           SetReplica(block, {plan.target, ReplicaState::kFinalized, false, stamp});
                         }
                       }
-                      OnCopyDone(block, plan.source, plan.target, status);
+                      OnCopyDone(block, plan.source, plan.target, length, status);
                     });
   }
 }
 
-void BlockManager::OnCopyDone(BlockId block, NodeIndex source, NodeIndex target,
+void BlockManager::OnCopyDone(BlockId block, NodeIndex source, NodeIndex target, uint64_t bytes,
                               const Status& status) {
   if (!queue_.Finished(block, target)) return;  // expired, or its node died
   DropCopy({block, source, target, 0});
   if (status.ok()) {
     ++counters_.copies_done;
+    copied_.push_back({Now(), bytes});
     changed_.insert(block);
     Kick();
     return;
@@ -231,6 +253,20 @@ void BlockManager::OnCopyDone(BlockId block, NodeIndex source, NodeIndex target,
                registry_.At(source)->id.value, registry_.At(target)->id.value, status.ToString());
   }
   changed_.insert(block);
+}
+
+/// Of copies, in the last minute; 0 when there were none.
+uint64_t BlockManager::RepairRate() const {
+  uint64_t bytes = 0;
+  int64_t since_ns = Now();
+  for (const auto& [when_ns, copied] : copied_) {
+    if (Now() - when_ns > kRateWindowNs) continue;
+    bytes += copied;
+    since_ns = std::min(since_ns, when_ns);
+  }
+  // A copy took some time before it was done.
+  const double seconds = static_cast<double>(Now() - since_ns) / 1e9 + 1;
+  return static_cast<uint64_t>(static_cast<double>(bytes) / seconds);
 }
 
 void BlockManager::DeleteObsolete() {
@@ -255,16 +291,14 @@ bool BlockManager::DeleteObsoleteOf(BlockId block) {
   BlockFacts facts = FactsOf(block, *record);
   std::vector<ReplicaView> views = ViewsOf(block);
   BlockHealth health = EvaluateClosed(facts, views);
-  std::vector<NodeIndex> drop = ChooseObsolete(facts, views, registry_.live_count());
+  std::vector<NodeIndex> drop = ChooseObsolete(facts, views, registry_.in_service_count());
   if (drop.empty() && health.excess > 0) drop = ChooseExcess(facts, views);
   if (!drop.empty()) {
-    bool tripped = brake_.tripped(Now());
+    const bool held = brake_.holds();
     if (!brake_.Allow(drop.size(), map_.replicas(), Now())) {
-      if (!tripped) {
-        LogError(
-            "more replicas are to be dropped than 5% and 1,000 in an hour, which no delete "
-            "explains: none of "
-            "them is until the hour is over");
+      if (!held) {
+        Hold(fmt::format("more than 1,000 replicas in an hour, and 5% of {}, are to be dropped, "
+                         "which no delete explains", map_.replicas()));
       }
       return false;
     }
@@ -276,6 +310,18 @@ bool BlockManager::DeleteObsoleteOf(BlockId block) {
     changed_.insert(block);
   }
   return true;
+}
+
+/// The brake has begun to hold.
+void BlockManager::Hold(std::string why) {
+  LogError("{}: no excess or outdated replica is deleted until an operator releases that", why);
+  held_why_ = std::move(why);
+}
+
+void BlockManager::ReleaseBrake() {
+  brake_.Release(Now());
+  held_why_.clear();
+  if (term_ != 0) Kick();
 }
 
 void BlockManager::Doom(NodeIndex node, BlockId block, Stamp stamp) {

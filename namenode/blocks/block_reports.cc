@@ -55,7 +55,8 @@ Status BlockManager::Register(Registration r) {
   node->tcp_address = std::move(r.tcp_address);
   node->unix_address = std::move(r.unix_address);
   node->host_id = std::move(r.host_id);
-  node->rack = std::move(r.rack);
+  node->told_rack = std::move(r.rack);
+  ApplyRack(*node);
   node->version = std::move(r.version);
   node->highest_term = r.highest_term;
   Unfence(*node);
@@ -67,6 +68,7 @@ Status BlockManager::Register(Registration r) {
   node->connected = true;
   node->report_asked_ns = 0;
   DatanodeRegistry::SetVolumes(*node, std::move(r.volumes));
+  ApplyAdmin(*node);
   LogInfo("datanode {:016x} at {} registered, host {}, rack {}", node->id.value, node->tcp_address,
           Printable(node->host_id), Printable(node->rack));
   Kick();
@@ -137,13 +139,9 @@ void BlockManager::FinishFullReport(Datanode& node) {
     // What a committed delete explains is no loss.
     size_t lost = 0;
     for (BlockId block : gone) lost += state_.GetBlock(block).ok() ? 1 : 0;
-    brake_.OnLoss(lost, node.replicas_before_report, Now());
-    if (brake_.tripped(Now())) {
-      LogError(
-          "datanode {:016x} no longer has {} of its {} replicas, and no delete explains it: taken "
-          "as a "
-          "loss; no replica is deleted for an hour",
-          node.id.value, lost, node.replicas_before_report);
+    if (brake_.OnLoss(lost, node.replicas_before_report)) {
+      Hold(fmt::format("datanode {:016x} lost {} of its {} replicas, which no delete explains",
+                       node.id.value, lost, node.replicas_before_report));
     }
   }
   node.reported = true;

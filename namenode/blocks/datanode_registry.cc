@@ -78,6 +78,14 @@ size_t DatanodeRegistry::live_count() const {
   return live;
 }
 
+size_t DatanodeRegistry::in_service_count() const {
+  size_t count = 0;
+  for (const auto& node : nodes_) {
+    count += node->state != NodeState::kDead && node->admin == NodeAdmin::kInService ? 1 : 0;
+  }
+  return count;
+}
+
 std::vector<PlacementNode> DatanodeRegistry::Snapshot() const {
   std::vector<PlacementNode> out;
   out.reserve(nodes_.size());
@@ -91,6 +99,7 @@ std::vector<PlacementNode> DatanodeRegistry::Snapshot() const {
     p.capacity_bytes = n->capacity_bytes;
     p.available_bytes = n->available_bytes;
     p.load = static_cast<uint32_t>(n->active_streams + n->copies_in + n->copies_out);
+    p.takes_new = n->admin == NodeAdmin::kInService;
     out.push_back(p);
   }
   return out;

@@ -13,6 +13,7 @@
 #include "common/base/ids.h"
 #include "namenode/blocks/block_map.h"
 #include "namenode/blocks/placement.h"
+#include "namenode/state/records.h"
 
 namespace dfs::nn {
 
@@ -30,7 +31,8 @@ struct Datanode {
   std::string tcp_address;
   std::string unix_address;
   std::string host_id;
-  std::string rack;
+  std::string rack;       // by the table, or what it says
+  std::string told_rack;  // what it says
   std::string version;
   std::vector<DatanodeVolume> volumes;
   uint64_t capacity_bytes = 0;  // sums of the volumes that work
@@ -41,6 +43,9 @@ struct Datanode {
   int64_t last_heartbeat_ns = 0;
   Term highest_term = 0;
   int active_streams = 0;
+  /// As of now: maintenance that is over is none.
+  NodeAdmin admin = NodeAdmin::kInService;
+  int64_t admin_until_ns = 0;  // of maintenance, by the wall clock
   /// The connection its commands go over; empty when it is gone. What it is, the service knows.
   std::weak_ptr<void> connection;
   bool connected = true;  // to this namenode
@@ -98,6 +103,8 @@ class DatanodeRegistry {
   const std::vector<std::unique_ptr<Datanode>>& nodes() const { return nodes_; }
   /// Not dead.
   size_t live_count() const;
+  /// Of those the ones that take new replicas.
+  size_t in_service_count() const;
   /// For placement and read order. The views live until the next change of the registry.
   std::vector<PlacementNode> Snapshot() const;
 

@@ -27,24 +27,32 @@ std::vector<BlockId> DeletionQueue::TakeDue(int64_t now_ns, int64_t delay_ns, si
 }
 
 bool DeletionBrake::Allow(size_t count, size_t total_replicas, int64_t now_ns) {
-  if (tripped(now_ns)) return false;
+  if (holds_) return false;
+  if (now_ns < released_until_ns_) return true;
   if (now_ns - window_began_ns_ >= kWindowNs) {
     window_began_ns_ = now_ns;
     in_window_ = 0;
   }
   size_t after = in_window_ + count;
   if (after > kFloor && after * 100 > total_replicas * kPercent) {
-    tripped_until_ns_ = window_began_ns_ + kWindowNs;
+    holds_ = true;
     return false;
   }
   in_window_ = after;
   return true;
 }
 
-void DeletionBrake::OnLoss(size_t lost, size_t known_before, int64_t now_ns) {
-  if (lost > kFloor && lost * 100 > known_before * kPercent) {
-    tripped_until_ns_ = std::max(tripped_until_ns_, now_ns + kWindowNs);
-  }
+bool DeletionBrake::OnLoss(size_t lost, size_t known_before) {
+  if (lost <= kFloor || lost * 100 <= known_before * kPercent) return false;
+  holds_ = true;
+  released_until_ns_ = 0;
+  return true;
+}
+
+void DeletionBrake::Release(int64_t now_ns) {
+  holds_ = false;
+  in_window_ = 0;
+  released_until_ns_ = now_ns + kWindowNs;
 }
 
 bool InSafeMode(const SafeModeInput& in) {

@@ -34,23 +34,26 @@ class DeletionQueue {
 };
 
 /// Deletions and losses that no committed delete explains. Above 5% of all replicas and 1,000 within an hour
-/// something is wrong with the cluster or with us: nothing more of the kind until the hour is over.
+/// something is wrong with the cluster or with us: nothing more of the kind until an operator has looked.
 class DeletionBrake {
  public:
   static constexpr size_t kFloor = 1000;
   static constexpr size_t kPercent = 5;
   static constexpr int64_t kWindowNs = int64_t{3600} * 1'000'000'000;
 
-  /// Whether `count` more may be deleted; counts them when so.
+  /// Whether `count` more may be deleted; counts them when so. Holds when it would be above both limits.
   bool Allow(size_t count, size_t total_replicas, int64_t now_ns);
-  /// A node's report lacks replicas that were known: a loss. Trips when it is above both limits.
-  void OnLoss(size_t lost, size_t known_before, int64_t now_ns);
-  bool tripped(int64_t now_ns) const { return now_ns < tripped_until_ns_; }
+  /// A node's report lacks replicas that were known: a loss. Whether that is above both limits; then it holds.
+  bool OnLoss(size_t lost, size_t known_before);
+  /// Lets go, and counts nothing for an hour.
+  void Release(int64_t now_ns);
+  bool holds() const { return holds_; }
 
  private:
   int64_t window_began_ns_ = 0;
   size_t in_window_ = 0;
-  int64_t tripped_until_ns_ = 0;
+  bool holds_ = false;
+  int64_t released_until_ns_ = 0;
 };
 
 /// Whether re-replication and deletion are withheld. Never asked for anything else: the namespace and writes

@@ -31,7 +31,7 @@ class Chooser {
     for (const PlacementNode& n : nodes) {
       if (Contains(request.existing, n.node)) {
         placed_.push_back(&n);
-      } else if (n.state != NodeState::kDead && n.available_bytes > 0 &&
+      } else if (n.state != NodeState::kDead && n.available_bytes > 0 && n.takes_new &&
                  !Contains(request.exclude, n.node)) {
         candidates_.push_back(&n);
       }
@@ -123,6 +123,7 @@ void OrderForReading(std::span<const PlacementNode> nodes, std::string_view read
                           : !reader_rack.empty() && n.rack == reader_rack  ? 1
                                                                            : 2;
       uint64_t away = n.state == NodeState::kLive ? 0 : n.state == NodeState::kStale ? 3 : 6;
+      if (away == 0 && !n.takes_new) away = 2;
       // Among equals the load decides in steps of four, then chance, so that readers spread.
       rank = (away + distance) << 40 | uint64_t{std::min<uint32_t>(n.load / 4, 255)} << 20;
       break;

@@ -23,6 +23,7 @@ struct PlacementNode {
   uint64_t capacity_bytes = 0;
   uint64_t available_bytes = 0;
   uint32_t load = 0;  // active streams and copies
+  bool takes_new = true;  // false: an operator has taken it out of service
 };
 
 struct PlacementRequest {
@@ -35,13 +36,13 @@ struct PlacementRequest {
 
 /// The targets, in chain order: writer's host, another rack, the same rack as the second, then anywhere;
 /// distinct hosts before distinct processes of one host; of two random candidates the one with less load and
-/// more space. Fewer than asked only when there are no more nodes that are not dead, not excluded and
+/// more space. Fewer than asked only when there are no more nodes that are not dead, not excluded, in service and
 /// have any space: a busy, stale or nearly full node is taken before none (protocols 4.5).
 std::vector<NodeIndex> ChooseTargets(std::span<const PlacementNode> nodes,
                                      const PlacementRequest& request, Random& random);
 
 /// The same snapshot, for reading: sorts replicas best first for a reader on reader_host (its own host, its rack,
-/// then least loaded; stale nodes last). The reader's rack is that of any datanode on its host.
+/// then least loaded; those taken out of service later, stale nodes last). The reader's rack is that of any datanode on its host.
 void OrderForReading(std::span<const PlacementNode> nodes, std::string_view reader_host,
                      Random& random, std::vector<NodeIndex>* replicas);
 

@@ -16,7 +16,7 @@ std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const Replic
     return 0;
   };
   BlockHealth health = EvaluateClosed(facts, replicas);
-  if (health.live == 0 || health.live + targets_under_way.size() >= facts.expected) return {};
+  if (health.live == 0 || targets_under_way.size() >= health.missing_copies) return {};
 
   CopyPlan plan;
   int best = streams_per_node;
@@ -36,9 +36,15 @@ std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const Replic
 
   PlacementRequest request;
   request.block_bytes = facts.length;
-  for (NodeIndex n : health.good) request.existing.push_back(n);
   for (NodeIndex n : targets_under_way) request.existing.push_back(n);
   for (const ReplicaView& v : replicas) {
+    // What leaves has no say in where the others stand.
+    const bool good =
+        std::find(health.good.begin(), health.good.end(), v.replica.node) != health.good.end();
+    if (good && v.admin != NodeAdmin::kDecommission) {
+      request.existing.push_back(v.replica.node);
+      continue;
+    }
     // A node with an outdated or unfinished replica may take the copy, which replaces it when it is complete.
     bool gives_way =
         v.replica.state != ReplicaState::kTemporary &&
@@ -56,7 +62,9 @@ std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const Replic
     bool holds = std::find(request.existing.begin(), request.existing.end(), n.node) !=
                  request.existing.end();
     // A stale node is no target: it may be about to be dead, and another copy can wait for it to speak.
-    if (holds || (n.state == NodeState::kLive && n.available_bytes > facts.length)) {
+    const bool can_take =
+        n.state == NodeState::kLive && n.takes_new && n.available_bytes > facts.length;
+    if (holds || can_take) {
       candidates.push_back(n);
     }
   }
@@ -66,21 +74,31 @@ std::optional<CopyPlan> PlanCopy(const BlockFacts& facts, std::span<const Replic
   return plan;
 }
 
-void ReplicationQueue::Want(BlockId block, size_t live) {
-  size_t level = std::min(live, kLevels - 1);
-  auto [it, added] = wanted_.try_emplace(block, level);
+void ReplicationQueue::Want(BlockId block, const Need& need) {
+  Need now = need;
+  now.live = std::min(need.live, kLevels - 1);
+  auto [it, added] = wanted_.try_emplace(block, now);
   if (!added) {
-    if (it->second == level) return;
-    levels_[it->second].erase(block);
-    it->second = level;
+    Need& before = it->second;
+    Count(before, false);
+    if (before.live != now.live) levels_[before.live].erase(block);
+    before = now;
   }
-  levels_[level].emplace(block, 0);
+  Count(now, true);
+  levels_[now.live].emplace(block, 0);
+}
+
+void ReplicationQueue::Count(const Need& need, bool add) {
+  const uint64_t bytes = need.live > 0 ? need.bytes : 0;
+  bytes_left_ = add ? bytes_left_ + bytes : bytes_left_ - bytes;
+  if (need.moving) moving_ = add ? moving_ + 1 : moving_ - 1;
 }
 
 void ReplicationQueue::Drop(BlockId block) {
   auto it = wanted_.find(block);
   if (it == wanted_.end()) return;
-  levels_[it->second].erase(block);
+  levels_[it->second.live].erase(block);
+  Count(it->second, false);
   wanted_.erase(it);
 }
 
@@ -151,6 +169,8 @@ std::vector<NodeIndex> ReplicationQueue::TargetsOf(BlockId block) const {
 
 void ReplicationQueue::Clear() {
   wanted_.clear();
+  moving_ = 0;
+  bytes_left_ = 0;
   for (auto& level : levels_) level.clear();
   running_.clear();
   copies_ = 0;

@@ -45,9 +45,14 @@ class ReplicationQueue {
   /// Live copies from which on blocks are treated alike.
   static constexpr size_t kLevels = 4;
 
-  /// The block lacks copies and has `live` of them: fewest first. 0 live: it waits for a replica to turn up and
-  /// is not handed out.
-  void Want(BlockId block, size_t live);
+  struct Need {
+    size_t live = 0;      // good replicas: fewest first. 0: it waits for one to turn up and is not handed out
+    bool moving = false;  // it has as many as it is to have, but some of them leave
+    uint64_t bytes = 0;   // of the copies that are to be made
+  };
+  /// The block lacks copies.
+  void Want(BlockId block, const Need& need);
+  void Want(BlockId block, size_t live) { Want(block, {live, false, 0}); }
   /// It has its replicas again, or is gone.
   void Drop(BlockId block);
   /// Up to `limit` blocks to look at now, fewest live copies first, round robin among equals.
@@ -67,14 +72,21 @@ class ReplicationQueue {
   size_t under_way() const { return copies_; }
   /// Wanted with no live copy at all.
   size_t missing() const { return levels_[0].size(); }
+  size_t moving() const { return moving_; }
+  /// Of what can be copied.
+  uint64_t bytes_left() const { return bytes_left_; }
   void Clear();
 
  private:
-  std::unordered_map<BlockId, size_t> wanted_;
+  void Count(const Need& need, bool add);
+
+  std::unordered_map<BlockId, Need> wanted_;
   std::map<BlockId, char> levels_[kLevels];
   BlockId cursor_[kLevels];
   std::unordered_map<BlockId, std::vector<Copy>> running_;
   size_t copies_ = 0;
+  size_t moving_ = 0;
+  uint64_t bytes_left_ = 0;
 };
 
 }  // namespace dfs::nn

@@ -72,13 +72,16 @@ void AddBlocks(const BlockStats& b, Exposition* page) {
   };
   gauge("dfs_blocks_under_replicated", "Closed blocks with too few live replicas, but some.",
         b.under_replicated);
+  gauge("dfs_blocks_moving", "Closed blocks of which replicas leave with their datanode.",
+        b.moving);
+  gauge("dfs_repair_bytes_left", "Bytes of copies that are to be made.", b.repair_bytes_left);
   gauge("dfs_blocks_missing", "Closed blocks without a live replica.", b.missing);
   gauge("dfs_blocks_open", "Blocks that are open for writing.", b.open_blocks);
   gauge("dfs_replicas_corrupt", "Replicas known to be corrupt.", b.corrupt_replicas);
   gauge("dfs_replications_pending", "Copies that are ordered.", b.pending_replications);
   gauge("dfs_deletions_pending", "Replicas that are to be deleted.", b.pending_deletions);
   gauge("dfs_safe_mode", "1 while repair and deletion are withheld.", b.safe_mode ? 1 : 0);
-  gauge("dfs_deletion_alarm", "1 while a brake on deletions is on.", b.alarm ? 1 : 0);
+  gauge("dfs_deletion_alarm", "1 while a brake holds deletions back.", b.alarm ? 1 : 0);
   page->Counter("dfs_replications_done_total", "Copies made for repair.",
                 static_cast<double>(b.copies_done));
   page->Counter("dfs_replications_failed_total", "Copies that failed.",
@@ -108,6 +111,16 @@ void AddDatanodes(const idl::ClusterStatusReply& s, Exposition* page) {
        &idl::DatanodeStatus::available_bytes);
   each("dfs_datanode_used_bytes", "Space that replicas take.", &idl::DatanodeStatus::used_bytes);
   each("dfs_datanode_replicas", "Replicas reported.", &idl::DatanodeStatus::replicas);
+  each("dfs_datanode_blocks_left",
+       "Blocks that need a datanode that is taken out of service; -1: not counted, or in service.",
+       &idl::DatanodeStatus::blocks_left);
+  for (const std::string service : {"in_service", "decommissioning", "decommissioned",
+                                    "entering_maintenance", "maintenance"}) {
+    double count = 0;
+    for (const auto& d : s.datanodes) count += d.service_state == service;
+    page->Gauge("dfs_datanodes_by_service", "Datanodes by what an operator said of them.", count,
+                {{"service", service}});
+  }
   for (const auto& d : s.datanodes) {
     page->Gauge("dfs_datanode_failed_volumes", "Volumes taken out.", d.failed_volumes,
                 {{"datanode", fmt::format("{:016x}", static_cast<uint64_t>(d.datanode))},
@@ -141,8 +154,9 @@ void AddBanners(const idl::ClusterStatusReply& s, Page* page) {
   }
   int64_t dead = 0, stale = 0, failed = 0, away = 0;
   for (const auto& d : s.datanodes) {
-    dead += d.state == "dead";
-    stale += d.state == "stale";
+    const bool may_be_away = d.service_state == "decommissioned" || d.service_state == "maintenance";
+    dead += d.state == "dead" && !may_be_away;
+    stale += d.state == "stale" && !may_be_away;
     failed += d.failed_volumes;
   }
   for (const auto& m : s.members) away += !m.reachable;
@@ -171,6 +185,14 @@ void AddBanners(const idl::ClusterStatusReply& s, Page* page) {
     found.emplace_back(Tone::kWarning,
                        Plural(s.corrupt_replicas, "replica is corrupt", "replicas are corrupt"));
   }
+  if (s.moving > 0) {
+    found.emplace_back(Tone::kPlain, Plural(s.moving, "block is moved off its datanode",
+                                            "blocks are moved off their datanodes"));
+  }
+  if (s.deletions_held) {
+    found.emplace_back(Tone::kWarning,
+                       "Deletion of replicas is held back: " + s.deletions_held_why);
+  }
   if (s.safe_mode) found.emplace_back(Tone::kWarning, "Safe mode: repair and deletion wait");
   if (s.insecure) found.emplace_back(Tone::kWarning, "INSECURE: TCP connections prove no key");
   if (found.empty()) found.emplace_back(Tone::kGood, "Healthy");
@@ -194,6 +216,16 @@ void AddNamenodes(const idl::ClusterStatusReply& s, Page* page) {
   page->Table({"Id", "Address", "Role", "Reachable", "Log up to"}, rows, "None.");
 }
 
+std::string ServiceText(const idl::DatanodeStatus& d) {
+  std::string out = d.service_state;
+  std::replace(out.begin(), out.end(), '_', ' ');
+  if (d.service_state == "decommissioning" || d.service_state == "entering_maintenance") {
+    out += d.blocks_left < 0 ? "" : fmt::format(", {} blocks left", d.blocks_left);
+  }
+  if (d.maintenance_ms > 0) out += ", for " + PageDuration(d.maintenance_ms);
+  return out;
+}
+
 void AddDatanodeTable(const idl::ClusterStatusReply& s, Page* page) {
   page->Heading("Datanodes");
   std::vector<std::vector<Page::Cell>> rows;
@@ -204,6 +236,7 @@ void AddDatanodeTable(const idl::ClusterStatusReply& s, Page* page) {
     rows.push_back(
         {{d.address},
          {d.state, tone},
+         {ServiceText(d)},
          {d.rack},
          {std::to_string(d.replicas), Tone::kPlain, true},
          {PageSize(static_cast<uint64_t>(d.used_bytes)), Tone::kPlain, true},
@@ -214,8 +247,9 @@ void AddDatanodeTable(const idl::ClusterStatusReply& s, Page* page) {
          {PageDuration(d.last_heartbeat_ms) + " ago", Tone::kPlain, true}});
   }
   page->Table(
-      {"Address", "State", "Rack", "Replicas", "Used", "Available", "Volumes", "Heard from"}, rows,
-      "No datanode has registered.");
+      {"Address", "State", "Service", "Rack", "Replicas", "Used", "Available", "Volumes",
+       "Heard from"},
+      rows, "No datanode has registered.");
 }
 
 }  // namespace

@@ -1,4 +1,6 @@
 // Service: cluster status. Answered by every member, about itself and what it knows.
+#include <algorithm>
+
 #include "common/base/codec.h"
 #include "namenode/service/handler_util.h"
 
@@ -15,6 +17,27 @@ const char* StateName(NodeState state) {
       return "dead";
   }
   return "?";
+}
+
+const char* ServiceName(NodeAdmin admin, bool settled) {
+  switch (admin) {
+    case NodeAdmin::kInService:
+      return "in_service";
+    case NodeAdmin::kDecommission:
+      return settled ? "decommissioned" : "decommissioning";
+    case NodeAdmin::kMaintenance:
+      return settled ? "maintenance" : "entering_maintenance";
+  }
+  return "?";
+}
+
+void FillService(const Datanode& node, const BlockManager::TakenOut& progress, int64_t wall_ns,
+                 idl::DatanodeStatus* out) {
+  out->service_state = ServiceName(node.admin, progress.settled());
+  out->blocks_left = progress.counted ? Signed(progress.blocks_left) : -1;
+  if (node.admin == NodeAdmin::kMaintenance) {
+    out->maintenance_ms = std::max<int64_t>(node.admin_until_ns - wall_ns, 0) / kMillisecond;
+  }
 }
 }  // namespace
 
@@ -53,6 +76,7 @@ idl::ClusterStatusReply Service::ClusterStatus() const {
     out.last_heartbeat_ms = (now - node->last_heartbeat_ns) / kMillisecond;
     out.volumes = static_cast<int32_t>(node->volumes.size());
     out.failed_volumes = node->failed_volumes;
+    FillService(*node, blocks_.TakenOutOf(*node), executor_.clock().WallNs(), &out);
   }
   if (auto usage = state_.TotalUsage()) {
     reply.files = usage->files;
@@ -69,6 +93,11 @@ idl::ClusterStatusReply Service::ClusterStatus() const {
   reply.pending_replications = Signed(stats.pending_replications);
   reply.pending_deletions = Signed(stats.pending_deletions);
   reply.open_blocks = Signed(stats.open_blocks);
+  reply.moving = Signed(stats.moving);
+  reply.repair_bytes_left = Signed(stats.repair_bytes_left);
+  reply.repair_bytes_per_second = Signed(stats.repair_bytes_per_second);
+  reply.deletions_held = !stats.deletions_held_why.empty();
+  reply.deletions_held_why = stats.deletions_held_why;
   reply.safe_mode = stats.safe_mode;
   reply.insecure = options_.insecure;
   reply.leader_hint = replica_.leader_client_address();

@@ -37,7 +37,7 @@ std::string DatanodeLink::Token(BlockId block, Stamp stamp, bool write) const {
 }
 
 void DatanodeLink::Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
-                        const Datanode& target, int64_t timeout_ns, Done done) {
+                        const Datanode& target, const CopyLimits& limits, Done done) {
   auto peer = PeerOf(source);
   if (peer == nullptr) return Unreachable<Status>(std::move(done));
   idl::ReplicateBlockRequest request;
@@ -47,8 +47,9 @@ void DatanodeLink::Copy(const Datanode& source, Term term, BlockId block, const 
   request.block.length = Signed(record.length);
   ToIdl(target, &request.targets.emplace_back());
   request.token = Token(block, record.stamp, true);
+  request.bytes_per_second = Signed(limits.bytes_per_second);
   rpc::Call<idl::kReplicateBlock>(
-      *peer, request, timeout_ns,
+      *peer, request, limits.timeout_ns,
       [done = std::move(done)](Result<rpc::Typed<idl::Empty>> reply) { done(reply.status()); });
 }
 

@@ -21,7 +21,7 @@ class DatanodeLink : public DatanodeCommander {
 
   void Fence(const Datanode& node, Term term, Done done) override;
   void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
-            const Datanode& target, int64_t timeout_ns, Done done) override;
+            const Datanode& target, const CopyLimits& limits, Done done) override;
   void Delete(const Datanode& node, Term term, std::vector<DeleteOrder> orders, Done done) override;
   void InitRecovery(const Datanode& node, Term term, BlockId block, std::vector<Stamp> accepted,
                     Stamp recovery_stamp,

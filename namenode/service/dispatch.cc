@@ -30,6 +30,7 @@ bool IsRead(rpc::Method m) {
     case idl::kReportBadReplica:
     case idl::kGetLock:
     case idl::kCancelLock:
+    case idl::kReleaseDeletions:
       return true;
     default:
       return false;
@@ -187,6 +188,8 @@ void Service::RunRead(Origin origin, const Buffer& request, const PeerInfo& peer
       return Read(origin, request, peer, std::move(responder), &Service::GetLock);
     case idl::kCancelLock:
       return Read(origin, request, peer, std::move(responder), &Service::CancelLock);
+    case idl::kReleaseDeletions:
+      return Read(origin, request, peer, std::move(responder), &Service::ReleaseDeletions);
     default:
       responder->Fail(Status(Code::kInternal, "no such read"));
       return;
@@ -240,6 +243,8 @@ void Service::RunChange(Origin origin, const Buffer& request, const PeerInfo& pe
       return Change(std::move(origin), request, peer, std::move(responder), &Service::Lock);
     case idl::kUnlock:
       return Change(std::move(origin), request, peer, std::move(responder), &Service::Unlock);
+    case idl::kSetDatanode:
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::SetDatanode);
     default:
       responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(origin.method)));
       return;

@@ -27,6 +27,7 @@ BlockManagerOptions BlockManagerOptionsOf(const NamenodeOptions& o) {
   out.recovery.patience_ns = o.blocks.recovery_patience_ns;
   out.deletion_delay_ns = o.blocks.deletion_delay_ns;
   out.replication_streams_per_node = o.blocks.replication_streams_per_node;
+  out.replication_bytes_per_second_per_node = o.blocks.replication_bytes_per_second_per_node;
   return out;
 }
 SessionManagerOptions SessionOptionsOf(const NamenodeOptions& o) {
@@ -105,6 +106,9 @@ struct Namenode::Impl : public StateObserver,
     sessions->OnSessionEnded(session);
     leases->OnSessionEnded(session);
     service->OnSessionEnded(session);
+  }
+  void OnDatanodeChanged(DatanodeId datanode, const DatanodeRecord& record) override {
+    blocks->OnDatanodeChanged(datanode, record);
   }
   void OnInodeRemoved(InodeId inode) override { sessions->OnInodeRemoved(inode); }
   void OnTodoAdded(InodeId) override { reclaimer->Kick(); }

@@ -38,6 +38,7 @@ struct BlockOptions {
   int64_t dead_after_ns = 60 * kSecond;
   int64_t deletion_delay_ns = 3600 * kSecond;
   int replication_streams_per_node = 2;
+  uint64_t replication_bytes_per_second_per_node = 0;  // 0: as fast as it goes
   /// How long block recovery waits for a silent member while another has answered.
   int64_t recovery_patience_ns = 5 * kSecond;
 };

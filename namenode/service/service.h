@@ -6,6 +6,7 @@
 //   lease_handlers.cc      leases: granted, declared, recalled
 //   datanode_handlers.cc   register, heartbeat, reports  admin_handlers.cc  cluster status
 //   lock_handlers.cc       file locks
+//   datanode_admin_handlers.cc  datanodes out of service, brakes
 //
 // Confined to the namenode's executor. Reads are answered on the leader only, inside the handler while the
 // leader lease holds.
@@ -223,7 +224,12 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   Result<idl::BlockReportReply> BlockReport(const idl::BlockReportRequest& request);
   Result<idl::Empty> IncrementalReport(const idl::IncrementalReportRequest& request);
 
-  // admin_handlers.cc
+  // datanode_admin_handlers.cc
+  Status SetDatanode(idl::SetDatanodeRequest& request, std::unique_ptr<Op>& op);
+  Result<idl::Empty> ReleaseDeletions(const idl::ReleaseDeletionsRequest& request,
+                                      const PeerInfo& peer);
+  /// Root, and whom the namenodes run as.
+  Status CheckOperator(const Credentials& who) const;
 
   const NamenodeOptions& options_;
   RequestCounts requests_{};

@@ -37,6 +37,7 @@ enum class CommandType : uint16_t {
   kExcludeFromRecovery = 41,
   kFinishBlockRecovery = 42,
   kSetMeta = 50,
+  kSetDatanode = 51,
   kLock = 60,
   kUnlock = 61,
 };

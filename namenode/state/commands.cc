@@ -183,6 +183,8 @@ std::string_view CommandName(CommandType type) {
       return "lock";
     case CommandType::kUnlock:
       return "unlock";
+    case CommandType::kSetDatanode:
+      return "set_datanode";
   }
   return "unknown";
 }

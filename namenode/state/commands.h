@@ -529,6 +529,20 @@ struct SetMetaCommand {
   }
 };
 
+/// Takes a datanode out of service, or puts it back. Only root may. Feature level 3. Whether there is such a datanode
+/// nobody knows for certain: it may be away.
+struct SetDatanodeCommand {
+  static constexpr CommandType kType = CommandType::kSetDatanode;
+  static constexpr uint8_t kVersion = 1;
+  DatanodeId datanode;
+  NodeAdmin admin = NodeAdmin::kInService;
+  int64_t until_ns = 0;  // of maintenance, by the wall clock
+  template <class A>
+  void Fields(A& a) {
+    a(datanode, admin, until_ns);
+  }
+};
+
 using CommandBody =
     std::variant<OpenSessionCommand, ResumeSessionCommand, ExpireSessionCommand,
                  CloseSessionCommand, MkdirCommand, CreateCommand, SymlinkCommand, LinkCommand,
@@ -537,7 +551,7 @@ using CommandBody =
                  OpenBlockCommand, ExcludeMembersCommand, CommitLengthCommand, CloseBlockCommand,
                  WriteInlineCommand, ReleaseBlocksCommand, BeginBlockRecoveryCommand,
                  ExcludeFromRecoveryCommand, FinishBlockRecoveryCommand, SetMetaCommand,
-                 LockCommand, UnlockCommand>;
+                 LockCommand, UnlockCommand, SetDatanodeCommand>;
 
 struct Command {
   CommandHeader header;

@@ -38,6 +38,9 @@ uint64_t NameHash(InodeId directory, std::string_view name) {
 std::string BlockKey(BlockId block) {
   return Key1(Tag::kBlock, block.value);
 }
+std::string DatanodeKey(DatanodeId datanode) {
+  return Key1(Tag::kDatanode, datanode.value);
+}
 std::string DentryPrefix(InodeId directory) {
   return Key1(Tag::kDentry, directory.value);
 }

@@ -21,6 +21,7 @@ enum class Tag : char {
   kSession = 'N',    // session -> Session; session, sequence -> stored reply; 0, nonce -> session
   kOrphan = 'O',     // inode, session -> nothing: unlinked but open
   kSessionOrphan = 'P',  // session, inode -> nothing: the same the other way round
+  kDatanode = 'R',       // datanode -> DatanodeRecord: what an operator has taken out of service
   kSlot = 'S',           // inode, slot -> SlotRecord
   kUsage = 'U',          // directory -> Usage
   kOpenBlock = 'W',      // writer session, block -> nothing: blocks that are not closed
@@ -36,6 +37,7 @@ uint64_t NameHash(InodeId directory, std::string_view name);
 
 // Each returns a fresh string; those of one tag and fixed parts only are prefixes for scans.
 std::string BlockKey(BlockId block);
+std::string DatanodeKey(DatanodeId datanode);
 std::string DentryPrefix(InodeId directory);
 std::string DentryPrefix(InodeId directory, uint64_t hash);
 std::string DentryKey(InodeId directory, std::string_view name);

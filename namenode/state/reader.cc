@@ -161,6 +161,17 @@ Result<std::vector<ShortenedBlock>> StateReader::ListShortened(size_t max) {
   return losses;
 }
 
+Result<std::vector<std::pair<DatanodeId, DatanodeRecord>>> StateReader::ListDatanodes() {
+  std::vector<std::pair<DatanodeId, DatanodeRecord>> out;
+  auto it = view_->Scan(TagPrefix(Tag::kDatanode));
+  for (; it->Valid(); it->Next()) {
+    DFS_ASSIGN_OR_RETURN(DatanodeRecord record, DecodeDatanode(it->value()));
+    out.emplace_back(DatanodeId(KeyNumber(it->key(), 1)), record);
+  }
+  DFS_RETURN_IF_ERROR(it->status());
+  return out;
+}
+
 Result<Session> StateReader::GetSession(SessionId session) {
   DFS_ASSIGN_OR_RETURN(std::optional<Session> found, view_->FindSession(session));
   if (!found) return Status(Code::kUnknownSession, "no such session: it expired or never was");

@@ -97,6 +97,10 @@ class StateReader {
   Result<std::vector<std::pair<BlockId, BlockRecord>>> ListBlocksToRecover();
   Result<std::vector<ShortenedBlock>> ListShortened(size_t max);
 
+  // ---- Datanodes
+  /// Those that an operator has taken out of service.
+  Result<std::vector<std::pair<DatanodeId, DatanodeRecord>>> ListDatanodes();
+
   // ---- Sessions and to-do
   /// kUnknownSession.
   Result<Session> GetSession(SessionId session);

@@ -14,6 +14,7 @@ constexpr uint8_t kSessionVersion = 1;
 constexpr uint8_t kCachingSessionVersion = 2;  // of one that caches
 constexpr uint8_t kTodoVersion = 1;
 constexpr uint8_t kShortenedVersion = 1;
+constexpr uint8_t kDatanodeVersion = 1;
 constexpr uint8_t kCountersVersion = 1;
 constexpr uint8_t kAppliedVersion = 1;
 
@@ -74,6 +75,11 @@ void SessionFields(A& a, S& s) {
 template <class A, class S>
 void ShortenedFields(A& a, S& s) {
   a(s.block, s.old_length, s.new_length, s.when_ns);
+}
+
+template <class A, class D>
+void DatanodeFields(A& a, D& d) {
+  a(d.admin, d.until_ns);
 }
 
 template <class A, class C>
@@ -276,6 +282,17 @@ Result<ShortenedBlock> DecodeShortened(InodeId inode, uint64_t slot, std::string
   shortened.inode = inode;
   shortened.slot = slot;
   return shortened;
+}
+
+std::string EncodeDatanode(const DatanodeRecord& datanode) {
+  return EncodeFields(kDatanodeVersion, [&](auto& a) { DatanodeFields(a, datanode); });
+}
+
+Result<DatanodeRecord> DecodeDatanode(std::string_view value) {
+  DatanodeRecord datanode;
+  bool whole = DecodeFields(kDatanodeVersion, value, [&](auto& a) { DatanodeFields(a, datanode); });
+  if (!whole || datanode.admin > NodeAdmin::kMaintenance) return Malformed("datanode");
+  return datanode;
 }
 
 std::string EncodeCounters(const Counters& counters) {

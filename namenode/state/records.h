@@ -43,6 +43,7 @@ inline constexpr uint32_t kMaxDepth = 4096;        // of directories
 inline constexpr size_t kMaxStoredReplies = 1024;  // per session, in flight
 inline constexpr uint32_t kMaxSessions = 100'000;
 inline constexpr uint32_t kMaxOpenBlocksPerSession = 4096;
+inline constexpr size_t kMaxDatanodeRecords = 10'000;
 
 /// What stat shows, and what replies carry.
 struct InodeAttr {
@@ -158,6 +159,15 @@ struct ShortenedBlock {
   int64_t when_ns = 0;
 };
 
+/// What an operator wants of a datanode. Numbers as in the IDL.
+enum class NodeAdmin : uint8_t { kInService = 0, kDecommission = 1, kMaintenance = 2 };
+
+/// Of a datanode that is not in service; there is none of the others.
+struct DatanodeRecord {
+  NodeAdmin admin = NodeAdmin::kInService;
+  int64_t until_ns = 0;  // of maintenance, by the wall clock: from then on it is as in service
+};
+
 /// The replicated counters.
 struct Counters {
   uint64_t next_inode = kFirstInodeCounter;
@@ -197,6 +207,8 @@ std::string EncodeTodo(const Todo& todo);
 Result<Todo> DecodeTodo(InodeId inode, std::string_view value);
 std::string EncodeShortened(const ShortenedBlock& shortened);
 Result<ShortenedBlock> DecodeShortened(InodeId inode, uint64_t slot, std::string_view value);
+std::string EncodeDatanode(const DatanodeRecord& datanode);
+Result<DatanodeRecord> DecodeDatanode(std::string_view value);
 std::string EncodeCounters(const Counters& counters);
 Result<Counters> DecodeCounters(std::string_view value);
 std::string EncodeApplied(const AppliedMark& mark);

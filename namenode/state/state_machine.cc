@@ -28,6 +28,7 @@ void Notify(StateObserver* observer, const StateEvent& event) {
                  [&](const InodeRemoved& e) { observer->OnInodeRemoved(e.id); },
                  [&](const TodoAdded& e) { observer->OnTodoAdded(e.id); },
                  [&](const LocksReleased& e) { observer->OnLocksReleased(e.id); },
+                 [&](const DatanodeChanged& e) { observer->OnDatanodeChanged(e.id, e.datanode); },
              },
              event);
 }

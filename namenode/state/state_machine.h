@@ -37,6 +37,8 @@ class StateObserver {
   virtual void OnTodoAdded(InodeId) {}
   /// Somebody holds less of a file's locks than before.
   virtual void OnLocksReleased(InodeId) {}
+  /// Taken out of service, or put back.
+  virtual void OnDatanodeChanged(DatanodeId, const DatanodeRecord&) {}
   /// A checkpoint was installed: forget everything and read it again.
   virtual void OnStateReplaced() {}
 };

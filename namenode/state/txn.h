@@ -39,8 +39,13 @@ struct TodoAdded {
 struct LocksReleased {
   InodeId id;
 };
+struct DatanodeChanged {
+  DatanodeId id;
+  DatanodeRecord datanode;
+};
 using StateEvent = std::variant<BlockChanged, BlockRemoved, SessionOpened, SessionResumed,
-                                SessionEnded, InodeRemoved, TodoAdded, LocksReleased>;
+                                SessionEnded, InodeRemoved, TodoAdded, LocksReleased,
+                                DatanodeChanged>;
 
 class Txn final : public StateView {
  public:

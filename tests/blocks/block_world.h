@@ -201,8 +201,9 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
     node.executor().Post([done = std::move(done)] { done(Status()); });
   }
   void Copy(const Datanode& source, Term term, BlockId block, const BlockRecord& record,
-            const Datanode& target, int64_t, Done done) override {
+            const Datanode& target, const CopyLimits& limits, Done done) override {
     EXPECT_EQ(term, 1u);
+    last_limits = limits;
     copies.push_back({block, source.id, target.id});
     ++running[source.id];
     ++running[target.id];
@@ -256,6 +257,9 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
   void OnBlockRemoved(BlockId b) override {
     if (blocks) blocks->OnBlockRemoved(b);
   }
+  void OnDatanodeChanged(DatanodeId id, const DatanodeRecord& r) override {
+    if (blocks) blocks->OnDatanodeChanged(id, r);
+  }
 
   struct Order {
     BlockId block;
@@ -281,6 +285,7 @@ class World : public BlockProposer, public StateObserver, public DatanodeCommand
   int64_t copy_ns = 100 * kMillisecond;
   int fail_proposals = 0;
   int most_running = 0;
+  CopyLimits last_limits;
   std::vector<Order> copies;
   std::vector<std::pair<BlockId, DatanodeId>> deletions;
 };

@@ -360,23 +360,35 @@ TEST(Deletion, QueueKeepsTheFirstTime) {
   EXPECT_EQ(queue.size(), 0u);
 }
 
-TEST(Deletion, BrakeTripsAboveFivePercentAndAThousand) {
+TEST(Deletion, BrakeHoldsAboveFivePercentAndAThousand) {
   DeletionBrake small;  // a thousand may always go
   EXPECT_TRUE(small.Allow(1000, 2000, kSecond));
-  EXPECT_FALSE(small.Allow(1, 2000, kSecond));
-  EXPECT_TRUE(small.tripped(kSecond));
-  EXPECT_TRUE(small.Allow(1, 2000, kSecond + kHour + 1));
+  EXPECT_TRUE(small.Allow(1000, 2000, kSecond + kHour)) << "in every hour";
+  EXPECT_FALSE(small.Allow(1, 2000, kSecond + kHour));
+  EXPECT_TRUE(small.holds());
+  EXPECT_FALSE(small.Allow(1, 2000, 100 * kHour)) << "until somebody has looked";
   DeletionBrake large;  // and 5% of many
   EXPECT_TRUE(large.Allow(5000, 100'000, kSecond));
   EXPECT_FALSE(large.Allow(1, 100'000, kSecond));
+  large.Release(2 * kSecond);
+  EXPECT_FALSE(large.holds());
+  EXPECT_TRUE(large.Allow(90'000, 100'000, 3 * kSecond)) << "they were told to go";
+  EXPECT_TRUE(large.Allow(1000, 10'000, 3 * kSecond + kHour));
+  EXPECT_FALSE(large.Allow(1000, 10'000, 3 * kSecond + kHour)) << "but not for ever";
+}
+
+TEST(Deletion, BrakeHoldsAfterALoss) {
   DeletionBrake loss;
-  loss.OnLoss(1000, 1000, kSecond);
-  EXPECT_FALSE(loss.tripped(kSecond));
-  loss.OnLoss(1001, 100'000, kSecond);
-  EXPECT_FALSE(loss.tripped(kSecond));
-  loss.OnLoss(6000, 100'000, kSecond);
-  EXPECT_TRUE(loss.tripped(kSecond));
+  EXPECT_FALSE(loss.OnLoss(1000, 1000));
+  EXPECT_FALSE(loss.OnLoss(1001, 100'000));
+  EXPECT_FALSE(loss.holds());
+  EXPECT_TRUE(loss.OnLoss(6000, 100'000));
+  EXPECT_TRUE(loss.holds());
   EXPECT_FALSE(loss.Allow(1, 1'000'000, 2 * kSecond));
+  loss.Release(3 * kSecond);
+  EXPECT_TRUE(loss.Allow(1, 1'000'000, 4 * kSecond));
+  EXPECT_TRUE(loss.OnLoss(6000, 100'000)) << "another";
+  EXPECT_FALSE(loss.Allow(1, 1'000'000, 5 * kSecond));
 }
 
 TEST(SafeMode, LastsUntilEverybodyWhoIsThereHasReported) {

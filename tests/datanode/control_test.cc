@@ -131,6 +131,7 @@ class ControlTest : public ::testing::Test {
       }
       options.host_id = "dn1";
       options.report_page_replicas = 4;
+      options.scanner = scanner_;
       auto opened =
           Datanode::Open(options, {env_, machine_.clock(), *network_, *network_, seed_++});
       ASSERT_TRUE(opened.ok()) << opened.error().ToString();
@@ -181,6 +182,7 @@ class ControlTest : public ::testing::Test {
   std::unique_ptr<Datanode> datanode_;
   Status fatal_;
   uint64_t seed_ = 50;
+  ScannerOptions scanner_;
 };
 
 TEST_F(ControlTest, RegistersAndBeatsWithEveryNamenode) {
@@ -267,6 +269,27 @@ TEST_F(ControlTest, BackgroundFinalizesWithinFiveSeconds) {
   MakeBlock(7, 5);
   scheduler_.RunFor(5 * kSecond);
   EXPECT_TRUE((*datanode_->store().Find(BlockId(7)))->info().on_disk);
+}
+
+TEST_F(ControlTest, TheScannerReportsWhatNobodyReads) {
+  scanner_.bytes_per_second = 1 << 20;
+  scanner_.period_ns = 10 * kSecond;
+  Boot();
+  scheduler_.RunFor(kSecond);
+  MakeBlock(7, 5);
+  MakeBlock(8, 5);
+  scheduler_.RunFor(20 * kSecond);
+  EXPECT_EQ(datanode_->status().scanner.corrupt_replicas, 0u);
+  EXPECT_GE(datanode_->status().scanner.verified_replicas, 2u);
+  ASSERT_TRUE(env_.FlipBit("/v/blocks/07/blk_7", 2, 5).ok());
+  scheduler_.RunFor(20 * kSecond);
+  EXPECT_EQ(datanode_->status().scanner.corrupt_replicas, 1u);
+  for (auto& namenode : namenodes_) EXPECT_EQ(namenode->corrupt, std::vector<int64_t>{7});
+  Kill();
+  machine_.Restart();
+  Boot();
+  scheduler_.RunFor(20 * kSecond);
+  EXPECT_EQ(datanode_->status().scanner.corrupt_replicas, 1u) << "found anew after a restart";
 }
 
 TEST_F(ControlTest, RefusesALowerTerm) {

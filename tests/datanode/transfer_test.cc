@@ -301,8 +301,10 @@ TEST_F(TransferTest, RotIsReportedAndNotSent) {
 
 class CopyTest : public TransferTest {
  protected:
-  Status Copy(int from, std::vector<int> to, uint64_t block, uint64_t stamp) {
+  Status Copy(int from, std::vector<int> to, uint64_t block, uint64_t stamp,
+              int64_t bytes_per_second = 0) {
     idl::ReplicateBlockRequest request;
+    request.bytes_per_second = bytes_per_second;
     request.block.block = static_cast<int64_t>(block);
     request.block.stamp = static_cast<int64_t>(stamp);
     for (int t : to) request.targets.push_back(nodes_[t]->Location());
@@ -329,6 +331,21 @@ TEST_F(CopyTest, ReplicatesToOthers) {
     EXPECT_EQ(nodes_[i]->finalized.back().stamp, Stamp(10));
   }
   DFS_EXPECT_OK(Copy(0, {1}, 5, 10));
+}
+
+TEST_F(CopyTest, KeepsToItsRate) {
+  const std::string data = WriteBlock(5, 10, 8 << 20, {0});
+  const auto seconds = [&](int to, int64_t bytes_per_second) {
+    const int64_t began = scheduler_.now_ns();
+    DFS_EXPECT_OK(Copy(0, {to}, 5, 10, bytes_per_second));
+    EXPECT_EQ(nodes_[to]->Content(5), data);
+    return static_cast<double>(scheduler_.now_ns() - began) / kSecond;
+  };
+  EXPECT_LT(seconds(1, 0), 2.0);
+  // The last piece is not followed by a pause.
+  const double slow = seconds(2, 2 << 20);
+  EXPECT_GT(slow, 3.5);
+  EXPECT_LT(slow, 5.0);
 }
 
 // A target that is called copied is a member of the block from then on, and its bytes are believed.

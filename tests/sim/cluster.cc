@@ -263,6 +263,7 @@ Status DatanodeHost::StartProcess() {
   options.heartbeat_interval_ns = 500 * kMillisecond;
   options.finalize_delay_ns = 500 * kMillisecond;
   options.full_report_interval_ns = 10 * kSecond;
+  options.scanner = {4u << 20, 4 * kSecond};
   dn::DatanodeDeps deps{env_, node_.clock(), network_, network_, cluster_.random().Next()};
   DFS_ASSIGN_OR_RETURN(datanode_, dn::Datanode::Open(options, deps));
   datanode_->on_fatal = [this](const Status& why) {

@@ -4,6 +4,13 @@
 
 #include <utility>
 
+#include "common/base/check.h"
+#include "datanode/control/datanode.h"
+#include "namenode/blocks/block_manager.h"
+#include "namenode/service/namenode.h"
+#include "namenode/state/commands.h"
+#include "namenode/state/reader.h"
+
 namespace dfs::sim {
 
 bool NemesisOptions::Focus(std::string_view action) {
@@ -23,6 +30,7 @@ bool NemesisOptions::Focus(std::string_view action) {
       {"lost_ack", &NemesisOptions::lost_ack},
       {"disk_fault", &NemesisOptions::disk_fault},
       {"old_term_entry", &NemesisOptions::old_term_entry},
+      {"take_out", &NemesisOptions::take_out},
   };
   for (const auto& [name, weight] : names) {
     if (name != action) continue;
@@ -60,6 +68,7 @@ void Nemesis::Stop() {
       });
     }
   }
+  if (options_.take_out > 0) PutAllBack();
 }
 
 void Nemesis::ScheduleNext() {
@@ -88,6 +97,7 @@ void Nemesis::Act() {
       {options_.lost_ack, &Nemesis::LostAck},
       {options_.disk_fault, &Nemesis::DiskFault},
       {options_.old_term_entry, &Nemesis::OldTermEntry},
+      {options_.take_out, &Nemesis::TakeOut},
   };
   uint64_t sum = 0;
   for (const auto& [weight, action] : actions) sum += weight;
@@ -358,6 +368,79 @@ void Nemesis::DiskFault() {
   cluster_.Trace(
       fmt::format("{}: i/o error to come (operation {})", host.name(), static_cast<int>(fault.op)));
   host.FailDisk(std::move(fault), ns);
+}
+
+namespace {
+/// By whoever leads, if anybody does. Whether it comes to pass is left open, as to any client.
+void Propose(Cluster& cluster, const nn::SetDatanodeCommand& command) {
+  for (auto& host : cluster.namenodes()) {
+    if (!host->up() || host->namenode() == nullptr) continue;
+    nn::Replica& replica = host->namenode()->replica();
+    if (!replica.is_leader()) continue;
+    host->node().Run([&] {
+      nn::CommandHeader header;
+      header.now_ns = host->node().clock().WallNs();
+      replica.Propose(nn::EncodeCommand(header, command), [](Result<std::string>) {});
+    });
+    return;
+  }
+}
+}  // namespace
+
+/// Decommissioned means that its disks are nobody's any more.
+bool Nemesis::ReplaceDecommissioned() {
+  nn::Namenode* leader = cluster_.Leader();
+  if (leader == nullptr || !leader->replica().HasLease()) return false;
+  for (auto& host : cluster_.datanodes()) {
+    if (!host->up() || host->datanode() == nullptr) continue;
+    const nn::Datanode* node = leader->blocks().FindDatanode(host->datanode()->id());
+    if (node == nullptr || node->admin != nn::NodeAdmin::kDecommission ||
+        !leader->blocks().TakenOutOf(*node).settled()) {
+      continue;
+    }
+    cluster_.Trace(host->name() + " is decommissioned: its disks are replaced");
+    host->Fall(FallMode::kPowerDropAll, false);
+    cluster_.scheduler().After(DownTime(), [host = host.get()] {
+      if (host->up()) return;
+      host->env().SetOffline(false);
+      for (const char* volume : {"/v0", "/v1"}) DFS_CHECK(host->env().RemoveTree(volume).ok());
+      host->Start();
+    });
+    return true;
+  }
+  return false;
+}
+
+void Nemesis::TakeOut() {
+  if (cluster_.random().OneIn(4) && ReplaceDecommissioned()) return;
+  // Mostly one of them, so that there are places for what it has.
+  Random& random = cluster_.random();
+  DatanodeHost& host =
+      random.OneIn(3) ? Pick(cluster_.datanodes()) : *cluster_.datanodes().front();
+  if (!host.up() || host.datanode() == nullptr) return;
+  nn::SetDatanodeCommand command;
+  command.datanode = host.datanode()->id();
+  command.admin = random.OneIn(2) ? nn::NodeAdmin::kDecommission
+                                  : static_cast<nn::NodeAdmin>(random.Uniform(3));
+  if (command.admin == nn::NodeAdmin::kMaintenance) {
+    command.until_ns =
+        host.node().clock().WallNs() + random.Between(kSecond, 20 * kSecond);
+  }
+  cluster_.Trace(fmt::format("{}: administrative state {}", host.name(),
+                             static_cast<int>(command.admin)));
+  Propose(cluster_, command);
+}
+
+/// Until no member that leads knows of one that is out of service.
+void Nemesis::PutAllBack() {
+  for (auto& host : cluster_.namenodes()) {
+    if (!host->up() || host->namenode() == nullptr) continue;
+    if (!host->namenode()->replica().is_leader()) continue;
+    auto out = host->namenode()->state().ListDatanodes();
+    if (!out || out->empty()) return;
+    for (const auto& [id, record] : *out) Propose(cluster_, {id, nn::NodeAdmin::kInService, 0});
+  }
+  cluster_.scheduler().After(500 * kMillisecond, [this] { PutAllBack(); });
 }
 
 void Nemesis::LongSilence() {

@@ -30,6 +30,7 @@ struct NemesisOptions {
   uint64_t disk_fault = 3;  // a datanode's: i/o errors, or no space
   uint64_t old_term_entry =
       2;  // a leader's last entry reaches a majority two terms later, and its rival is elected
+  uint64_t take_out = 0;  // a datanode is decommissioned, sent into maintenance, put back, or replaced when it may be
   /// Does this, one of the names above, nearly always. False: there is none of that name.
   bool Focus(std::string_view action);
   /// Once: a client dies, and no namenode reaches any datanode until after its session has ended.
@@ -63,6 +64,9 @@ class Nemesis {
   void LostAck();
   void DiskFault();
   void OldTermEntry();
+  void TakeOut();
+  bool ReplaceDecommissioned();
+  void PutAllBack();
   void LongSilence();
 
   void Fell(Host* host, int64_t down_ns);

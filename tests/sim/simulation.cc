@@ -40,6 +40,8 @@ ClusterOptions OptionsOf(uint64_t seed, const std::string& focus) {
   // One entry in a message, so that an old one can go without the new leader's first.
   if (random.OneIn(5) || focus == "old_term_entry") options.max_append_bytes = 1;
   if (focus == "isolate_leader") options.read_index = false;
+  // One more than a block has replicas, or no datanode ever gets rid of its blocks.
+  if (focus == "take_out") options.datanodes = 4 + random.Uniform(2);
   return options;
 }
 
@@ -58,6 +60,7 @@ NemesisOptions NemesisOf(uint64_t seed, const std::string& focus) {
   options.message_faults += 1;  // the sum is never 0
   options.long_silence = random.OneIn(6);
   if (!focus.empty()) DFS_CHECK(options.Focus(focus), "no such fault: {}", focus);
+  if (options.take_out > 0) options.take_out = 40;  // others are to go on beside it
   options.mean_interval_ns = random.Between(500, 1500) * kMillisecond;
   return options;
 }

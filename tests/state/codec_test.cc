@@ -63,7 +63,8 @@ std::vector<CommandBody> AllBodies() {
           SetMetaCommand{1, "id", 2, 3, 0700},
           LockCommand{InodeId(5), LockKind::kFlock, LockType::kExclusive, 6, 7, 8, 9, 10,
                       SessionId(11), 12, 13},
-          UnlockCommand{InodeId(5), LockKind::kPosix, 6, 7, 8, 9}};
+          UnlockCommand{InodeId(5), LockKind::kPosix, 6, 7, 8, 9},
+          SetDatanodeCommand{a, NodeAdmin::kMaintenance, 77}};
 }
 
 CommandHeader Header() {

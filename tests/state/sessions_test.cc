@@ -194,6 +194,36 @@ TEST_F(SessionsTest, SetMetaOnce) {
   EXPECT_CODE(sh_.Run(c).status(), Code::kWrongCluster);
 }
 
+TEST_F(SessionsTest, DatanodesAreTakenOutOfServiceAndPutBack) {
+  const DatanodeId a(0xA000000000000001), b(7);
+  ASSERT_OK(sh_.Run(SetDatanodeCommand{b, NodeAdmin::kDecommission, 0}).status());
+  ASSERT_OK(sh_.Run(SetDatanodeCommand{a, NodeAdmin::kMaintenance, 1000}).status());
+  ASSERT_OK(sh_.Run(SetDatanodeCommand{a, NodeAdmin::kMaintenance, 2000}).status());
+  auto all = member_.reader().ListDatanodes();
+  ASSERT_OK(all);
+  ASSERT_EQ(all->size(), 2u);
+  EXPECT_EQ((*all)[0].first, b);
+  EXPECT_EQ((*all)[0].second.admin, NodeAdmin::kDecommission);
+  EXPECT_EQ((*all)[1].first, a);
+  EXPECT_EQ((*all)[1].second.until_ns, 2000);
+  ASSERT_OK(sh_.Run(SetDatanodeCommand{b, NodeAdmin::kInService, 0}).status());
+  ASSERT_OK(sh_.Run(SetDatanodeCommand{b, NodeAdmin::kInService, 0}).status());
+  EXPECT_EQ(member_.reader().ListDatanodes()->size(), 1u);
+  // Nonsense, and those who may not.
+  for (const SetDatanodeCommand& bad :
+       {SetDatanodeCommand{DatanodeId(), NodeAdmin::kDecommission, 0},
+        SetDatanodeCommand{b, NodeAdmin::kDecommission, 5},
+        SetDatanodeCommand{b, NodeAdmin::kMaintenance, 0},
+        SetDatanodeCommand{b, static_cast<NodeAdmin>(9), 0}}) {
+    EXPECT_CODE(sh_.Run(bad).status(), Code::kInvalidArgument);
+  }
+  CommandHeader header;
+  header.caller = User(10);
+  EXPECT_CODE(sh_.Run(header, SetDatanodeCommand{b, NodeAdmin::kDecommission, 0}).status(),
+              Code::kNotPermitted);
+  EXPECT_EQ(member_.reader().ListDatanodes()->size(), 1u);
+}
+
 TEST_F(SessionsTest, PendingIsInvisibleUntilCommit) {
   sh_.commit = false;
   CommandHeader header;

@@ -92,6 +92,10 @@ class Workload {
     if (reader.counters().sessions < 2 || kind < 3)
       return OpenSessionCommand{"workload", "secret", random_.Uniform(20)};
     if (kind < 5) return EndOfSession(reader);
+    if (kind == 5 && random_.OneIn(2))
+      return SetDatanodeCommand{DatanodeId(1 + random_.Uniform(4)),
+                                random_.OneIn(2) ? NodeAdmin::kInService : NodeAdmin::kDecommission,
+                                0};
     if (kind < 60) return Names(reader, kind);
     if (kind < 68) return Locks(reader);
     return Blocks(reader);

@@ -3,6 +3,8 @@
 
 #include <dfs/types.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +17,10 @@ struct Finding {
 /// For people, as `dfs status` prints it.
 std::string StatusText(const ClusterStatus& status, const std::vector<MemberAnswer>& members,
                        const std::vector<Finding>& findings);
+/// Of a datanode that is not in service: "decommissioning (12 blocks left)"; otherwise "".
+std::string ServiceText(const DatanodeInfo& datanode);
+/// Until the copies that are to be made are made, as fast as lately; nothing when none were.
+std::optional<int64_t> RepairSecondsLeft(const ClusterStatus& status);
 /// Empty: healthy.
 std::vector<Finding> Examine(const ClusterStatus& status, const std::vector<MemberAnswer>& members);
 

@@ -190,7 +190,8 @@ void Doctor::ExamineDatanodes(const ClusterStatus& s) {
   uint64_t live = 0;
   for (const DatanodeInfo& d : s.datanodes) {
     live += d.state == "live";
-    if (d.state == "dead" || d.state == "stale") {
+    const bool may_be_away = d.service == "decommissioned" || d.service == "maintenance";
+    if ((d.state == "dead" || d.state == "stale") && !may_be_away) {
       Add(d.state == "dead" ? Level::kError : Level::kWarning,
           fmt::format("datanode {} is {}: not heard for {}", d.address, d.state,
                       HumanDuration(d.last_heartbeat_ms * 1'000'000)),

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "common/base/clock.h"
 #include "tools/cli/cluster_health.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/json_out.h"
@@ -26,17 +27,61 @@ std::string MembersText(const std::vector<MemberAnswer>& members) {
   return table.ToString("  ");
 }
 
+/// "live, decommissioning (12 blocks left), 1 of 2 volumes failed"
+std::string StateText(const DatanodeInfo& d) {
+  std::string out = d.state;
+  if (const std::string service = ServiceText(d); !service.empty()) out += ", " + service;
+  if (d.failed_volumes > 0) {
+    out += fmt::format(", {} of {} volumes failed", d.failed_volumes, d.volumes);
+  }
+  return out;
+}
+
 std::string DatanodesText(const ClusterStatus& s) {
   Table table(
       {"Datanode", "Address", "State", "Rack", ">Replicas", ">Used", ">Available", ">Heard from"});
   for (const DatanodeInfo& d : s.datanodes) {
-    table.Row({fmt::format("{:016x}", d.datanode), d.address, d.state, d.rack,
+    table.Row({fmt::format("{:016x}", d.datanode), d.address, StateText(d), d.rack,
                std::to_string(d.replicas), HumanSize(d.used_bytes), HumanSize(d.available_bytes),
                fmt::format("{} ago", HumanDuration(d.last_heartbeat_ms * 1'000'000))});
   }
   return table.ToString("  ");
 }
 
+}  // namespace
+
+std::string ServiceText(const DatanodeInfo& d) {
+  if (d.service.empty() || d.service == "in_service") return "";
+  const std::string left = d.blocks_left < 0 ? "blocks not counted yet"
+                                             : fmt::format("{} blocks left", d.blocks_left);
+  const std::string until =
+      fmt::format("for another {}", HumanDuration(d.maintenance_ms * kMillisecond));
+  if (d.service == "decommissioning") return fmt::format("decommissioning ({})", left);
+  if (d.service == "entering_maintenance") {
+    return fmt::format("entering maintenance ({}) {}", left, until);
+  }
+  if (d.service == "maintenance") return "maintenance " + until;
+  return d.service;
+}
+
+std::optional<int64_t> RepairSecondsLeft(const ClusterStatus& s) {
+  if (s.repair_bytes_per_second == 0) return std::nullopt;
+  return static_cast<int64_t>(s.repair_bytes_left / s.repair_bytes_per_second) + 1;
+}
+
+namespace {
+std::string RepairText(const ClusterStatus& s) {
+  const uint64_t blocks = s.under_replicated + s.moving;
+  if (blocks == 0) return "";
+  std::string out = fmt::format("Copies to be made of {} block{}, {}", blocks,
+                                blocks == 1 ? "" : "s", HumanSize(s.repair_bytes_left));
+  if (s.moving > 0) out += fmt::format(" ({} of them to be moved)", s.moving);
+  if (const auto left = RepairSecondsLeft(s)) {
+    out += fmt::format("; at {}/s about {} left", HumanSize(s.repair_bytes_per_second),
+                       HumanDuration(*left * kSecond));
+  }
+  return out + "\n";
+}
 }  // namespace
 
 std::string StatusText(const ClusterStatus& s, const std::vector<MemberAnswer>& members,
@@ -52,6 +97,7 @@ std::string StatusText(const ClusterStatus& s, const std::vector<MemberAnswer>& 
       "deletions waiting {}\n",
       s.under_replicated, s.missing, s.corrupt_replicas, s.pending_replications,
       s.pending_deletions);
+  out += RepairText(s);
   if (findings.empty()) out += "Healthy.\n";
   for (const Finding& f : findings) {
     out += fmt::format("{}: {}\n", f.is_error ? "ERROR" : "Warning", f.text);
@@ -66,8 +112,10 @@ std::vector<Finding> Examine(const ClusterStatus& s, const std::vector<MemberAns
   };
   uint64_t dead = 0, stale = 0, failed_volumes = 0, silent = 0;
   for (const DatanodeInfo& d : s.datanodes) {
-    dead += d.state == "dead" ? 1 : 0;
-    stale += d.state == "stale" ? 1 : 0;
+    // Who may be away is not missed.
+    const bool may_be_away = d.service == "decommissioned" || d.service == "maintenance";
+    dead += d.state == "dead" && !may_be_away ? 1 : 0;
+    stale += d.state == "stale" && !may_be_away ? 1 : 0;
     failed_volumes += d.failed_volumes;
   }
   for (const MemberAnswer& m : members) silent += m.status.ok() ? 0 : 1;
@@ -79,6 +127,11 @@ std::vector<Finding> Examine(const ClusterStatus& s, const std::vector<MemberAns
   add(stale, false, "datanode is silent", "datanodes are silent");
   add(failed_volumes, false, "volume has failed", "volumes have failed");
   add(silent, false, "namenode does not answer", "namenodes do not answer");
+  if (s.deletions_held) {
+    out.push_back({false, fmt::format("deletion of replicas is held back: {}. Look into it; then "
+                                      "dfs datanode release-deletions lets them go",
+                                      s.deletions_held_why)});
+  }
   if (s.safe_mode) out.push_back({false, "re-replication and deletion are withheld (safe mode)"});
   if (s.insecure) out.push_back({false, "anyone who reaches a port can read and write"});
   return out;

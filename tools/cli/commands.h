@@ -16,6 +16,7 @@ int RunChown(const Arguments& arguments);
 int RunCompletion(const Arguments& arguments);
 int RunCount(const Arguments& arguments);
 int RunCp(const Arguments& arguments);
+int RunDatanode(const Arguments& arguments);
 int RunDf(const Arguments& arguments);
 int RunDoctor(const Arguments& arguments);
 int RunDu(const Arguments& arguments);

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "tools/cli/cluster_health.h"
 #include "tools/cli/text.h"
 #include "tools/cli/verb.h"
 
@@ -56,7 +57,10 @@ json ClusterAsJson(const ClusterStatus& s) {
                          {"replicas", d.replicas},
                          {"last_heartbeat_ms", d.last_heartbeat_ms},
                          {"volumes", d.volumes},
-                         {"failed_volumes", d.failed_volumes}});
+                         {"failed_volumes", d.failed_volumes},
+                         {"service", d.service},
+                         {"blocks_left", d.blocks_left},
+                         {"maintenance_ms", d.maintenance_ms}});
   }
   json members = json::array();
   for (const NamenodeMember& m : s.members) {
@@ -67,6 +71,7 @@ json ClusterAsJson(const ClusterStatus& s) {
                        {"reachable", m.reachable},
                        {"match_index", m.match_index}});
   }
+  const std::optional<int64_t> left = RepairSecondsLeft(s);
   return {{"cluster_id", s.cluster_id},
           {"node_id", s.node_id},
           {"leader", s.leader},
@@ -87,6 +92,12 @@ json ClusterAsJson(const ClusterStatus& s) {
           {"corrupt_replicas", s.corrupt_replicas},
           {"pending_replications", s.pending_replications},
           {"pending_deletions", s.pending_deletions},
+          {"moving", s.moving},
+          {"repair_bytes_left", s.repair_bytes_left},
+          {"repair_bytes_per_second", s.repair_bytes_per_second},
+          {"repair_seconds_left", left ? json(*left) : json()},
+          {"deletions_held", s.deletions_held},
+          {"deletions_held_why", s.deletions_held_why},
           {"safe_mode", s.safe_mode},
           {"insecure", s.insecure},
           {"sessions", s.sessions},

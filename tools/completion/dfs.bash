@@ -35,6 +35,10 @@ _dfs() {
                  $(compgen -d -- "$word"))
       return
       ;;
+    datanode)
+      COMPREPLY=($(compgen -W "$(printf '%s\n' list decommission maintenance recommission release-deletions)" -- "$word"))
+      return
+      ;;
     mount | umount)
       COMPREPLY=($(compgen -d -- "$word"))
       return

@@ -24,6 +24,7 @@ _dfs() {
     return
   fi
   case $words[2] in
+    datanode) if (( CURRENT == 3 )); then compadd list decommission maintenance recommission release-deletions; fi ;;
     dev) if (( CURRENT == 3 )); then compadd start status stop destroy kill pause resume revive; else _files; fi ;;
     mount|umount) _files -/ ;;
     bench|help|completion|status|df) ;;

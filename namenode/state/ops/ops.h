@@ -39,5 +39,6 @@ Status ApplyOp(Txn& txn, const FinishBlockRecoveryCommand& command, std::string*
 Status ApplyOp(Txn& txn, const SetMetaCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const LockCommand& command, std::string* payload);
 Status ApplyOp(Txn& txn, const UnlockCommand& command, std::string* payload);
+Status ApplyOp(Txn& txn, const SetDatanodeCommand& command, std::string* payload);
 
 }  // namespace dfs::nn

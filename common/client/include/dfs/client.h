@@ -264,6 +264,16 @@ class Client {
   std::vector<MemberAnswer> member_status(
       std::chrono::milliseconds per_member = std::chrono::milliseconds(2000)) const;
 
+  // ---- Administration: of root and the user that the namenodes run as ----
+  /// Its blocks are copied to other datanodes; ClusterStatus says how far that is.
+  Status decommission_datanode(uint64_t datanode) const;
+  /// It may go away for so long without its blocks being copied, but for those that are nowhere else.
+  Status begin_maintenance(uint64_t datanode, std::chrono::milliseconds duration) const;
+  /// Ends either.
+  Status recommission_datanode(uint64_t datanode) const;
+  /// Excess and outdated replicas that a brake holds back may be deleted.
+  Status release_deletions() const;
+
   /// Ends the session in order (otherwise it expires). Handles made from this client become
   /// unusable.
   void close() const;

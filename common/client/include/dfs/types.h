@@ -197,6 +197,10 @@ struct DatanodeInfo {
   int64_t last_heartbeat_ms = 0;  ///< ago
   uint32_t volumes = 0;
   uint32_t failed_volumes = 0;
+  /// "in_service", "decommissioning", "decommissioned", "entering_maintenance", "maintenance"
+  std::string service;
+  int64_t blocks_left = -1;    ///< that have too few replicas without it; -1: not known (yet)
+  int64_t maintenance_ms = 0;  ///< until it is over
 };
 
 struct ClusterStatus {
@@ -228,6 +232,11 @@ struct ClusterStatus {
   uint32_t default_replication = 0;
   std::string version;
   uint32_t feature_level = 0;  // up to which all namenodes understand commands
+  uint64_t moving = 0;  ///< blocks with enough replicas, of which some leave with their datanode
+  uint64_t repair_bytes_left = 0;
+  uint64_t repair_bytes_per_second = 0;
+  bool deletions_held = false;  ///< by a brake: release_deletions()
+  std::string deletions_held_why;
 };
 
 /// What one namenode said, or why it said nothing.
