@@ -20,7 +20,8 @@ struct KernelOptions {
   std::string source = "dfs";
   bool allow_other = false;
   bool read_only = false;
-  bool cluster_locks = false;  // file locks hold between mounts; otherwise the kernel keeps them for this machine
+  /// File locks hold between mounts; otherwise the kernel keeps them for this machine.
+  bool cluster_locks = false;
   std::vector<std::string> kernel_flags;  // nosuid, noexec, ...
   bool debug = false;
 };

@@ -53,7 +53,9 @@ void FlushFirst(Descriptor* descriptor, Then then) {
   auto file = descriptor->file;
   file->Flush([file, then = std::move(then)](const Status& status) mutable {
     // The descriptors are told at their next write, flush or fsync.
-    if (!status.ok()) LogError("inode {}: flush before unlock: {}", file->inode(), status.ToString());
+    if (!status.ok()) {
+      LogError("inode {}: flush before unlock: {}", file->inode(), status.ToString());
+    }
     then();
   });
 }

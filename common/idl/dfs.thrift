@@ -308,7 +308,8 @@ struct ReportBadReplicaRequest { 1: i64 block, 2: i64 stamp, 3: i64 datanode, 4:
 // ---- Locks ----------------------------------------------------------------------------------------------
 
 // kinds: 1 posix record (fcntl), 2 flock (whole files only). types: 1 shared, 2 exclusive. Ranges: first byte, last byte;
-// to the end of the file, however long: 2^63 - 1. owner: a process or an open file, by its kernel's number; locks are the session's.
+// to the end of the file, however long: 2^63 - 1. owner: a process or an open file, by its kernel's number; the locks are
+// the session's.
 struct LockInfo { 1: i32 kind, 2: i32 type, 3: i64 first, 4: i64 last, 5: i64 session, 6: i64 owner, 7: i32 pid, 8: i64 token }
 
 struct LockRequest {

@@ -91,9 +91,22 @@ void LockWaiters::Add(const Id& id, Entry entry) {
   ArmTimer();
 }
 
+void LockWaiters::SetProposed(const Id& id, bool proposed) {
+  Entry& entry = entries_.at(id);
+  entry.proposed = proposed;
+  auto& of_file = proposed_[entry.command.inode];
+  if (proposed) {
+    of_file.insert(id);
+  } else {
+    of_file.erase(id);
+  }
+  if (of_file.empty()) proposed_.erase(entry.command.inode);
+}
+
 void LockWaiters::Remove(const Id& id) {
   auto it = entries_.find(id);
   if (it == entries_.end()) return;
+  SetProposed(id, false);
   const LockCommand& command = it->second.command;
   auto queue = queues_.find(command.inode);
   queue->second.erase(it->second.place);
@@ -118,11 +131,11 @@ bool LockWaiters::InTheWay(const Entry& entry, const std::vector<Lock>& held) co
   const Lock wanted = WantedBy(entry.command);
   if (FindConflict(held, wanted) != nullptr) return true;
   // What is on its way into the log will be held when this gets there.
-  for (const auto& [place, id] : queues_.at(entry.command.inode)) {
-    const Entry& other = entries_.at(id);
-    if (other.proposed && Conflict(WantedBy(other.command), wanted)) return true;
-  }
-  return false;
+  auto proposed = proposed_.find(entry.command.inode);
+  if (proposed == proposed_.end()) return false;
+  return std::any_of(proposed->second.begin(), proposed->second.end(), [&](const Id& id) {
+    return Conflict(WantedBy(entries_.at(id).command), wanted);
+  });
 }
 
 void LockWaiters::Try(const Id& id, Held& held) {
@@ -169,8 +182,8 @@ bool LockWaiters::ClosesCircle(const Entry& waiter, Held& held) const {
 }
 
 void LockWaiters::Propose(const Id& id) {
-  Entry& entry = entries_.at(id);
-  entry.proposed = true;
+  SetProposed(id, true);
+  const Entry& entry = entries_.at(id);
   proposer_(entry.who, entry.command,
             [this, alive = std::weak_ptr<char>(alive_), id](Result<LockResult> result) {
               if (!alive.expired()) OnProposed(id, std::move(result));
@@ -181,7 +194,7 @@ void LockWaiters::OnProposed(const Id& id, Result<LockResult> result) {
   auto it = entries_.find(id);
   if (it == entries_.end() || !it->second.proposed) return;
   const InodeId inode = it->second.command.inode;
-  it->second.proposed = false;
+  SetProposed(id, false);
   if (result && !result->granted && it->second.done) {
     Held held(state_);
     Try(id, held);
@@ -237,6 +250,7 @@ void LockWaiters::LookAgain(InodeId inode) {
 void LockWaiters::Clear(const Status& why) {
   std::map<Id, Entry> entries = std::exchange(entries_, {});
   queues_.clear();
+  proposed_.clear();
   posix_waits_.clear();
   to_look_at_.clear();
   for (auto& [id, entry] : entries) {

@@ -81,6 +81,7 @@ class LockWaiters {
   int64_t Now() const { return executor_.clock().BootNs(); }
   void Add(const Id& id, Entry entry);
   void Remove(const Id& id);
+  void SetProposed(const Id& id, bool proposed);
   void Answer(const Id& id, Result<LockResult> result);
   /// Proposes it when nothing is in the way, ends it when it would wait for ever, or lets it wait.
   void Try(const Id& id, Held& held);
@@ -99,6 +100,7 @@ class LockWaiters {
   const Proposer proposer_;
   std::map<Id, Entry> entries_;
   std::map<InodeId, std::map<uint64_t, Id>> queues_;  // by place
+  std::map<InodeId, std::set<Id>> proposed_;          // of these, what is on its way into the log
   std::map<LockOwner, std::set<Id>> posix_waits_;
   uint64_t next_place_ = 1;
   std::set<InodeId> to_look_at_;

@@ -20,9 +20,11 @@ namespace dfs::nn {
 enum class LockKind : uint8_t { kPosix = 1, kFlock = 2 };
 enum class LockType : uint8_t { kShared = 1, kExclusive = 2 };
 
-inline constexpr uint64_t kMaxLockEnd = INT64_MAX;  // of a range: to the end of the file, however long
+/// Of a range: to the end of the file, however long.
+inline constexpr uint64_t kMaxLockEnd = INT64_MAX;
 inline constexpr uint32_t kMaxLocksPerSession = 10'000;
-inline constexpr uint32_t kMaxLocksPerInode = 4'096;  // each is looked at by every request on the file
+/// Each is looked at by every request on the file.
+inline constexpr uint32_t kMaxLocksPerInode = 4'096;
 
 /// Who holds locks: a process or an open file of a session, by the number that its kernel gives it.
 struct LockOwner {

@@ -199,7 +199,8 @@ TEST_F(LocksTest, WhatIsNoLockIsRefused) {
 TEST_F(LocksTest, TheEndOfASessionReleasesItsLocksAndFencesItsBlocksInOneCommand) {
   for (int how = 0; how < 3; ++how) {
     SessionId s = sh_.OpenSession();
-    auto opened = sh_.RunIn(s, OpenBlockCommand{f_, static_cast<uint64_t>(how), Stamp(), {DatanodeId(1)}});
+    const uint64_t slot = static_cast<uint64_t>(how);
+    auto opened = sh_.RunIn(s, OpenBlockCommand{f_, slot, Stamp(), {DatanodeId(1)}});
     ASSERT_OK(opened.status());
     EXPECT_TRUE(Granted(s, Of(f_, kExclusive, 1, 0, 9)));
     EXPECT_TRUE(Granted(s, Of(f_, kExclusive, 1, 20, 29)));

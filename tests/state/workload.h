@@ -177,9 +177,14 @@ class Workload {
     const uint64_t owner = 1 + random_.Uniform(3), first_wait = random_.Uniform(wait_id_ + 1);
     if (random_.OneIn(3))
       return UnlockCommand{File(reader), lock_kind, start, end, owner, first_wait};
-    LockCommand c{File(reader), lock_kind, random_.OneIn(2) ? LockType::kShared : LockType::kExclusive,
-                  start,        end,       owner,
-                  7,            first_wait, SessionId(), 0, 0};
+    LockCommand c;
+    c.inode = File(reader);
+    c.kind = lock_kind;
+    c.type = random_.OneIn(2) ? LockType::kShared : LockType::kExclusive;
+    c.start = start;
+    c.end = end;
+    c.owner = owner;
+    c.first_wait = first_wait;
     if (random_.OneIn(3)) {  // it waited
       c.session = Session(reader);
       auto session = reader.GetSession(c.session);

@@ -127,7 +127,7 @@ void FileLocks::Send(Ticket ticket) {
   out.type = static_cast<int32_t>(request.lock.type);
   out.pid = static_cast<int32_t>(request.lock.pid);
   out.first_wait = static_cast<int64_t>(FirstWait());
-  core_.FillCaller(&out.caller);
+  // As root: permission was decided when the file was opened, and only the kernel knows of a descriptor's rights.
   auto done = [weak = core_.weak_from_this(), ticket](Result<idl::LockReply> reply) {
     if (auto core = weak.lock()) core->locks().OnReply(ticket, std::move(reply));
   };
@@ -234,7 +234,6 @@ void FileLocks::SendUnlock(const FileLock& lock, uint64_t session, StatusDone do
   idl::UnlockRequest out;
   Put(lock, &out);
   out.first_wait = static_cast<int64_t>(FirstWait());
-  core_.FillCaller(&out.caller);
   Change<idl::kUnlock>(
       core_, std::move(out), session, core_.Deadline(),
       [done = std::move(done)](Result<idl::Empty> reply) { done(reply.status()); });
@@ -367,7 +366,6 @@ void FileLocks::Test(const FileLock& lock, Tested done) {
   Put(lock, &out);
   out.session = static_cast<int64_t>(core_.session().id());
   out.type = static_cast<int32_t>(lock.type);
-  core_.FillCaller(&out.caller);
   Read<idl::kGetLock>(core_, out, core_.Deadline(),
                       [lock, done = std::move(done)](Result<idl::GetLockReply> reply) {
                         if (!reply) return done(reply.error());

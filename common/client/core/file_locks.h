@@ -4,9 +4,9 @@
 // What holds:
 // * A wait lasts as long as its caller waits: the namenodes hold a request for about a second and it is sent again; it
 //   keeps its place. It ends early by Cancel.
-// * Whoever was told anything but "granted" does not hold the lock for long: when the outcome of a request is not known,
-//   or it was granted after its caller had left, what it may have taken is given back, and further requests of that
-//   owner on that file wait for this. An interrupted conversion may lose what was to be converted.
+// * Whoever was told anything but "granted" does not hold the lock for long: when the outcome of a request is not
+//   known, or it was granted after its caller had left, what it may have taken is given back, and further requests of
+//   that owner on that file wait for this. An interrupted conversion may lose what was to be converted.
 // * An unlock that could not be sent is sent until it succeeds or the session has ended.
 // * Locks end with the session. Where some were held then, every further request on the file fails with kIoError until
 //   its last descriptor is closed: somebody else may have been there.
@@ -66,8 +66,8 @@ class FileLocks {
 
   /// close(2): whatever the owner has of the file.
   void ReleaseOwner(uint64_t inode, LockKind kind, uint64_t owner, StatusDone done);
-  /// The last close of an open file: POSIX locks that were taken by it and that no close has released. Linux' "open file
-  /// description" locks have the open file as their owner, which no close names.
+  /// The last close of an open file: POSIX locks that were taken by it and that no close has released. Linux' "open
+  /// file description" locks have the open file as their owner, which no close names.
   void ReleaseHandle(uint64_t inode, const void* handle);
   /// Nobody has the file open any more.
   void Closed(uint64_t inode);
