@@ -22,6 +22,7 @@
 #include "common/http/http_server.h"
 #include "common/rpc/event_loop.h"
 #include "common/rpc/socket_network.h"
+#include "namenode/gateway/audit_log.h"
 #include "namenode/gateway/http_gateway.h"
 #include "namenode/replication/log_writer.h"
 #include "namenode/service/namenode.h"
@@ -126,6 +127,16 @@ std::vector<ConfigKey> ServiceKeys() {
        .default_text = "30000",
        .help = "A client that is silent for so long is taken for dead.",
        .min = 1000},
+      {.key = "trash.keep_ms",
+       .type = T::kMillis,
+       .default_text = "86400000",
+       .help = "What dfs rm removed can be restored for so long; 0: it removes at once."},
+      {.key = "audit.file",
+       .help = "Every change is written there: a file, reopened on SIGHUP, or syslog. Empty: none."},
+      {.key = "audit.refused",
+       .type = T::kBool,
+       .default_text = "true",
+       .help = "Whether accesses that were refused are written there, too."},
   };
 }
 
@@ -239,6 +250,7 @@ Result<NamenodeOptions> OptionsOf(const Config& config) {
   o.blocks.replication_streams_per_node =
       static_cast<int>(config.GetInt("blocks.replication_streams_per_node"));
   o.session_expiry_ns = config.GetNanos("sessions.expiry_ms");
+  o.trash_keep_ns = config.GetNanos("trash.keep_ms");
   o.root_uid = ::geteuid();
   o.root_gid = ::getegid();
   return o;
@@ -318,12 +330,18 @@ struct Pages {
   }
 };
 
+struct DaemonFiles {
+  std::string http_address;
+  AuditLogOptions audit;
+};
+
 /// Before any thread is made, so that none of them takes the signals.
 sigset_t BlockSignals() {
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
   return signals;
@@ -339,15 +357,39 @@ std::shared_ptr<rpc::NetworkIdentity> IdentityOf(const NamenodeOptions& options)
   return identity;
 }
 
-int Serve(NamenodeOptions options, const std::string& http_address) {
+/// Reads what came; true when it is to stop.
+bool TakeSignals(int signal_fd, AuditLog* audit) {
+  signalfd_siginfo info{};
+  bool stop = false;
+  while (::read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
+    if (info.ssi_signo != SIGHUP) {
+      stop = true;
+    } else if (audit != nullptr) {
+      audit->Reopen();
+    }
+  }
+  return stop;
+}
+
+int Serve(NamenodeOptions options, const DaemonFiles& files) {
   const sigset_t signals = BlockSignals();
   RaiseFileLimit();
 
   rpc::EventLoop loop;
   rpc::SocketNetwork network(loop, IdentityOf(options));
 
+  std::unique_ptr<AuditLog> audit;
+  if (!files.audit.target.empty()) {
+    auto opened = AuditLog::Open(files.audit);
+    if (!opened) return Fail(kExitStart, "audit.file: " + opened.error().message());
+    audit = std::move(*opened);
+  }
+
   int exit_code = 0;
   NamenodeWorld world;
+  if (audit != nullptr) {
+    world.audit = [log = audit.get()](const AuditEvent& event) { log->Add(event); };
+  }
   world.network = &network;
   world.env = &PosixEnv();
   world.seed = Random::FromSystem().Next();
@@ -371,6 +413,7 @@ int Serve(NamenodeOptions options, const std::string& http_address) {
     Namenode namenode(options, world);
     Pages pages;
     loop.WatchFd(signal_fd, EPOLLIN, [&](uint32_t) {
+      if (!TakeSignals(signal_fd, audit.get())) return;
       LogInfo("stopping on a signal");
       NotifyServiceManager("STOPPING=1");
       loop.Stop();
@@ -378,7 +421,7 @@ int Serve(NamenodeOptions options, const std::string& http_address) {
     // On the loop, where everything of the namenode lives.
     loop.Post([&] {
       Status started = namenode.Start();
-      if (started.ok()) started = pages.Open(http_address, namenode, loop);
+      if (started.ok()) started = pages.Open(files.http_address, namenode, loop);
       if (started.ok()) {
         LogInfo("namenode {} of cluster {} serves clients on {}", options.id.value,
                 options.cluster_id, namenode.client_address().ToString());
@@ -450,7 +493,11 @@ int Main(int argc, char** argv) {
   } else if (options->cluster_key.empty()) {
     LogWarning("no cluster.key_file: only Unix sockets can be used");
   }
-  return Serve(std::move(*options), config.GetString("listen.http"));
+  DaemonFiles files;
+  files.http_address = config.GetString("listen.http");
+  files.audit.target = config.GetString("audit.file");
+  files.audit.refused = config.GetBool("audit.refused");
+  return Serve(std::move(*options), files);
 }
 
 }  // namespace

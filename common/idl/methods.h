@@ -39,7 +39,10 @@ namespace dfs::idl {
   X(kWriteInline, 57, "write_inline", WriteInlineRequest, AttrReply)                              \
   X(kReleaseBlocks, 59, "release_blocks", ReleaseBlocksRequest, Empty)                            \
   X(kReportBadReplica, 58, "report_bad_replica", ReportBadReplicaRequest, Empty)                  \
-  X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)
+  X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)                \
+  X(kExplain, 72, "explain", ExplainRequest, ExplainReply)                                        \
+  X(kExport, 73, "export_namespace", ExportRequest, ExportReply)                                  \
+  X(kMoveToTrash, 74, "move_to_trash", MoveToTrashRequest, MoveToTrashReply)
 
 #define DFS_DATANODE_METHODS(X)                                                                   \
   X(kRegisterDatanode, 100, "register_datanode", RegisterDatanodeRequest, RegisterDatanodeReply)  \

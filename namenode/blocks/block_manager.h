@@ -80,6 +80,7 @@ class BlockProposer {
   virtual void Propose(CommandBody body, UniqueFunction<void(Result<std::string>)> done) = 0;
 };
 
+struct ExplainedBlock;
 struct RunningRecovery;
 
 struct BlockStats {
@@ -156,6 +157,11 @@ class BlockManager {
   bool CouldHaveMore(BlockId block, const BlockRecord& record) const;
   /// A reader found the replica bad. Without effect when it is the last good one.
   void ReportBad(BlockId block, Stamp stamp, DatanodeId datanode, std::string_view why);
+  /// block_explain.cc: what is known of it and done about it, for people.
+  ExplainedBlock Explain(BlockId block, const BlockRecord& record) const;
+  /// No replica of a closed block is left on a live datanode, and none of those that had it is waited for: they have
+  /// been given up.
+  bool Lost(BlockId block, const BlockRecord& record) const;
   const Datanode* FindDatanode(DatanodeId id) const { return registry_.Find(id); }
 
   // ---- What the state machine applied (every namenode)
@@ -186,6 +192,10 @@ class BlockManager {
   void MarkCorrupt(BlockId block, NodeIndex node);
   void ForgetCorrupt(NodeIndex node);
   void Alarm(const Datanode& node, const ReportedReplica& replica);
+
+  // block_explain.cc
+  void ExplainClosed(BlockId block, const BlockRecord& record, ExplainedBlock* out) const;
+  void ExplainOpen(BlockId block, const BlockRecord& record, ExplainedBlock* out) const;
 
   // block_fences.cc
   bool Fenced(const Datanode& node) const { return term_ != 0 && node.fenced_term == term_; }

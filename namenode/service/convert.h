@@ -23,6 +23,7 @@ struct PeerInfo {
   bool is_unix = false;
   uint32_t uid = 0;
   uint32_t gid = 0;
+  std::string address;  // for logs
   static PeerInfo Of(const rpc::PeerIdentity& peer);
 };
 

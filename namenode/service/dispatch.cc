@@ -1,6 +1,7 @@
 // Service: requests in, replies out.
 #include "common/base/logging.h"
 #include "common/rpc/idl_call.h"
+#include "namenode/service/audit_describe.h"
 #include "namenode/service/handler_util.h"
 
 namespace dfs::nn {
@@ -26,6 +27,8 @@ bool IsRead(rpc::Method m) {
     case idl::kKeepAlive:
     case idl::kCloseFile:
     case idl::kReportBadReplica:
+    case idl::kExplain:
+    case idl::kExport:
       return true;
     default:
       return false;
@@ -49,6 +52,9 @@ Service::Service(const Parts& parts)
       state_(parts.machine.reader()),
       blocks_(parts.blocks),
       sessions_(parts.sessions),
+      trash_(parts.trash),
+      exporter_(parts.exporter),
+      audit_(parts.audit),
       token_key_(parts.token_key) {}
 
 Service::~Service() {
@@ -142,6 +148,10 @@ void Service::RunRead(rpc::Method method, const Buffer& request, const PeerInfo&
       return Read(request, peer, std::move(responder), &Service::CloseFile);
     case idl::kReportBadReplica:
       return Read(request, peer, std::move(responder), &Service::ReportBadReplica);
+    case idl::kExplain:
+      return Read(request, peer, std::move(responder), &Service::Explain);
+    case idl::kExport:
+      return Read(request, peer, std::move(responder), &Service::Export);
     default:
       responder->Fail(Status(Code::kInternal, "no such read"));
       return;
@@ -191,6 +201,8 @@ void Service::RunChange(rpc::Method method, const Buffer& request, const PeerInf
       return Change(request, peer, std::move(responder), &Service::CommitLength);
     case idl::kWriteInline:
       return Change(request, peer, std::move(responder), &Service::WriteInline);
+    case idl::kMoveToTrash:
+      return Change(request, peer, std::move(responder), &Service::MoveToTrash);
     default:
       responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(method)));
       return;
@@ -205,8 +217,15 @@ void Service::Read(const Buffer& request, const PeerInfo& peer, rpc::ResponderPt
   Result<Rep> reply = (this->*handler)(decoded, peer);
   if (reply) {
     Send(*responder, *reply);
-  } else {
-    responder->Fail(reply.error());
+    return;
+  }
+  responder->Fail(reply.error());
+  if constexpr (requires { decoded.ref; decoded.caller; }) {
+    if (!audit_ || !IsRefusal(reply.error().code())) return;
+    AuditEvent event;
+    DescribeForAudit(decoded, &event);
+    auto who = CredentialsOf(peer, decoded.caller);
+    AuditRefusal(std::move(event), peer, who ? *who : OwnCredentials(peer), reply.error().code());
   }
 }
 
@@ -218,6 +237,10 @@ void Service::Change(const Buffer& request, const PeerInfo& peer, rpc::Responder
   auto op = std::make_unique<Op>();
   op->responder = std::move(responder);
   op->peer = peer;
+  if (audit_ && IsAudited(decoded)) {
+    op->audit = std::make_unique<AuditEvent>();
+    DescribeForAudit(decoded, op->audit.get());
+  }
   Status status = (this->*handler)(decoded, op);
   // A handler that fails leaves the op; one that proposed has taken it.
   if (!status.ok() && op != nullptr) Refuse(std::move(op), std::move(status));
@@ -227,6 +250,7 @@ void Service::Change(const Buffer& request, const PeerInfo& peer, rpc::Responder
 /// this member still leads.
 void Service::Refuse(std::unique_ptr<Op> op, Status why) {
   if (Replay(*op, &why)) return;
+  Audit(*op, why.code());
   if (replica_.HasLease()) {
     op->responder->Fail(why);
     return;
@@ -277,6 +301,7 @@ Status Service::Propose(std::unique_ptr<Op>& op, const CommandBody& body) {
 }
 
 void Service::Answer(Op& op, Result<std::string> payload) {
+  Audit(op, payload.status().code());
   if (!payload) {
     op.responder->Fail(payload.error());
     return;

@@ -8,8 +8,10 @@
 #include "namenode/blocks/block_manager.h"
 #include "namenode/replication/state_machine_applier.h"
 #include "namenode/service/datanode_link.h"
+#include "namenode/service/exporter.h"
 #include "namenode/service/reclaimer.h"
 #include "namenode/service/service.h"
+#include "namenode/service/trash.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/state_machine.h"
 #include "namenode/state/store.h"
@@ -66,6 +68,8 @@ struct Namenode::Impl : public StateObserver,
   std::unique_ptr<BlockManager> blocks;
   std::unique_ptr<SessionManager> sessions;
   std::unique_ptr<Reclaimer> reclaimer;
+  std::unique_ptr<Trash> trash;
+  std::unique_ptr<Exporter> exporter;
   std::unique_ptr<Service> service;
   std::unordered_set<std::shared_ptr<rpc::RpcPeer>> peers;
   std::unique_ptr<rpc::Listener> listener;
@@ -75,7 +79,8 @@ struct Namenode::Impl : public StateObserver,
   Status Listen();
   void Accept(rpc::ConnectionPtr connection);
   void Stop();
-  void ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done);
+  void ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done,
+                  Credentials caller = Credentials::Root());
   void InitializeCluster();
   void RaiseFeatureLevel();
   void ProposeMeta(uint32_t feature_level);
@@ -103,12 +108,15 @@ struct Namenode::Impl : public StateObserver,
     blocks->OnLeading(term);
     sessions->OnLeading();
     reclaimer->OnLeading();
+    trash->OnLeading();
     service->OnLeading(term);
   }
   void OnLeadershipLost(Term term) override {
     LogInfo("no longer leading (term {})", term);
     if (level_timer != 0) executor.Cancel(std::exchange(level_timer, 0));
     service->OnLeadershipLost(term);
+    exporter->Drop();
+    trash->OnLeadershipLost();
     reclaimer->OnLeadershipLost();
     sessions->OnLeadershipLost();
     blocks->OnLeadershipLost();
@@ -146,8 +154,16 @@ Status Namenode::Impl::Open() {
   };
   sessions = std::make_unique<SessionManager>(SessionOptionsOf(options), executor, reader, propose);
   reclaimer = std::make_unique<Reclaimer>(executor, reader, *sessions, propose);
-  service = std::make_unique<Service>(
-      Service::Parts{options, executor, *replica, *machine, *blocks, *sessions, token_key});
+  trash = std::make_unique<Trash>(
+      options.trash_keep_ns, executor, reader,
+      [this](Credentials who, CommandBody body, UniqueFunction<void(Result<std::string>)> done) {
+        ProposeOwn(std::move(body), std::move(done), std::move(who));
+      });
+  exporter = std::make_unique<Exporter>(directory->export_path(), *world.env, world.open_store,
+                                        *machine, executor);
+  service = std::make_unique<Service>(Service::Parts{options, executor, *replica, *machine, *blocks,
+                                                     *sessions, *trash, *exporter, world.audit,
+                                                     token_key});
   service->on_disconnect = [this](rpc::RpcPeer& peer) {
     // Not while it is in a call of its own.
     executor.Post([weak = weak_from_this(), gone = peer.shared_from_this()] {
@@ -175,9 +191,11 @@ void Namenode::Impl::Accept(rpc::ConnectionPtr connection) {
   peers.insert(rpc::RpcPeer::Create(std::move(connection), service.get()));
 }
 
-void Namenode::Impl::ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done) {
+void Namenode::Impl::ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done,
+                                Credentials caller) {
   CommandHeader header;
   header.now_ns = executor.clock().WallNs();
+  header.caller = std::move(caller);
   replica->Propose(
       EncodeCommand(header, body),
       [done = std::move(done)](Result<std::string> reply) { done(PayloadOf(std::move(reply))); });
@@ -237,6 +255,8 @@ void Namenode::Impl::Stop() {
   closing.clear();
   reclaimer.reset();
   service.reset();
+  exporter.reset();
+  trash.reset();
   sessions.reset();
   blocks.reset();
   link.reset();

@@ -4,6 +4,8 @@
 //   namespace_handlers.cc  names and attributes          file_handlers.cc   open, list blocks, inline
 //   block_handlers.cc      blocks for writing            session_handlers.cc
 //   datanode_handlers.cc   register, heartbeat, reports  admin_handlers.cc  cluster status
+//   trash_handlers.cc      removing into the trash       explain_handlers.cc
+//   audit.cc               what the audit log is told
 //
 // Confined to the namenode's executor. Reads are answered on the leader only, inside the handler while the
 // leader lease holds.
@@ -13,14 +15,18 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "common/base/random.h"
 #include "common/idl/idl_fwd.h"
 #include "common/rpc/peer.h"
 #include "namenode/blocks/block_manager.h"
 #include "namenode/replication/replica.h"
+#include "namenode/service/audit_event.h"
 #include "namenode/service/convert.h"
+#include "namenode/service/exporter.h"
 #include "namenode/service/namenode.h"
+#include "namenode/service/trash.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/commands.h"
 #include "namenode/state/reader.h"
@@ -40,6 +46,9 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
     StateMachine& machine;
     BlockManager& blocks;
     SessionManager& sessions;
+    Trash& trash;
+    Exporter& exporter;
+    AuditSink audit;        // null: there is no audit log
     std::string token_key;  // "" without a cluster key
   };
   explicit Service(const Parts& parts);
@@ -72,6 +81,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
     rpc::ResponderPtr responder;
     PeerInfo peer;
     Finish finish;
+    std::unique_ptr<AuditEvent> audit;  // null: it is none of the audit log's
   };
   struct Waiting {
     rpc::Method method;
@@ -178,7 +188,19 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   Result<idl::BlockReportReply> BlockReport(const idl::BlockReportRequest& request);
   Result<idl::Empty> IncrementalReport(const idl::IncrementalReportRequest& request);
 
+  // audit.cc
+  void Audit(Op& op, Code outcome);
+  void AuditRefusal(AuditEvent event, const PeerInfo& peer, const Credentials& who, Code outcome);
+
+  // explain_handlers.cc
+  Result<idl::ExplainReply> Explain(const idl::ExplainRequest& request, const PeerInfo& peer);
+
+  // trash_handlers.cc
+  Status MoveToTrash(idl::MoveToTrashRequest& request, std::unique_ptr<Op>& op);
   // admin_handlers.cc
+  Result<idl::ExportReply> Export(const idl::ExportRequest& request, const PeerInfo& peer);
+  /// Root, or whom the root directory of a new cluster belongs to: the user that the namenodes run as.
+  bool IsSuperuser(const Credentials& who) const;
 
   const NamenodeOptions& options_;
   RequestCounts requests_{};
@@ -188,6 +210,11 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   StateReader& state_;
   BlockManager& blocks_;
   SessionManager& sessions_;
+  Trash& trash_;
+  Exporter& exporter_;
+  const AuditSink audit_;
+  /// Their wall clocks less ours, when they were last heard.
+  std::unordered_map<DatanodeId, int64_t> clock_offsets_ns_;
   const std::string token_key_;
   std::deque<Waiting> waiting_;
   Executor::TimerId waiting_timer_ = 0;

@@ -164,8 +164,8 @@ void FakeDatanode::HandleRequest(rpc::Method method, Buffer request, const rpc::
 // ---- ServiceWorld
 
 ServiceWorld::ServiceWorld(int namenodes, int datanode_count,
-                           std::function<void(NamenodeOptions&)> adjust)
-    : client(scheduler.AddNode("client")) {
+                           std::function<void(NamenodeOptions&)> adjust, AuditSink audit)
+    : client(scheduler.AddNode("client")), audit_(std::move(audit)) {
   std::vector<Member> members;
   for (int n = 0; n < namenodes; ++n) {
     Member m;
@@ -234,6 +234,7 @@ void ServiceWorld::Start(Host& host) {
     world.log_writer = [](LogStorage& storage, Executor& executor) {
       return NewInlineLogWriter(storage, executor);
     };
+    world.audit = audit_;
     world.on_fatal = [](const Status& why) { ADD_FAILURE() << "stopped: " << why.ToString(); };
     host.namenode = std::make_unique<Namenode>(host.options, world);
     Status started = host.namenode->Start();

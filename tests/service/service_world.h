@@ -11,6 +11,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/idl_call.h"
 #include "dfs_types.h"
+#include "namenode/service/audit_event.h"
 #include "namenode/service/namenode.h"
 #include "tests/sim/network.h"
 #include "tests/sim/scheduler.h"
@@ -55,7 +56,7 @@ class FakeDatanode : public rpc::RequestHandler {
 class ServiceWorld {
  public:
   explicit ServiceWorld(int namenodes, int datanodes = 0,
-                        std::function<void(NamenodeOptions&)> adjust = {});
+                        std::function<void(NamenodeOptions&)> adjust = {}, AuditSink audit = {});
   ~ServiceWorld();
 
   void Crash(int n);
@@ -113,6 +114,7 @@ class ServiceWorld {
   };
   void Start(Host& host);
 
+  AuditSink audit_;
   std::vector<Host> hosts_;
   std::vector<std::unique_ptr<rpc::Channel>> channels_;
   std::map<int64_t, int64_t> sequences_;
