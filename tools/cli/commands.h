@@ -34,6 +34,7 @@ int RunPut(const Arguments& arguments);
 int RunRm(const Arguments& arguments);
 int RunSetfattr(const Arguments& arguments);
 int RunSetrep(const Arguments& arguments);
+int RunRestore(const Arguments& arguments);
 int RunStat(const Arguments& arguments);
 int RunStatus(const Arguments& arguments);
 int RunTail(const Arguments& arguments);
@@ -42,5 +43,6 @@ int RunTop(const Arguments& arguments);
 int RunTouch(const Arguments& arguments);
 int RunTruncate(const Arguments& arguments);
 int RunUmount(const Arguments& arguments);
+int RunTrash(const Arguments& arguments);
 
 }  // namespace dfs::cli

@@ -39,6 +39,10 @@ _dfs() {
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
+    trash)
+      COMPREPLY=($(compgen -W "empty" -- "$word"))
+      return
+      ;;
     bench | help | completion | status | df)
       return
       ;;

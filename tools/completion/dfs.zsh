@@ -25,6 +25,7 @@ _dfs() {
   fi
   case $words[2] in
     dev) if (( CURRENT == 3 )); then compadd start status stop destroy kill pause resume revive; else _files; fi ;;
+    trash) compadd empty ;;
     mount|umount) _files -/ ;;
     bench|help|completion|status|df) ;;
     put|append) _files; _dfs_names ;;
