@@ -60,6 +60,7 @@ constexpr Command kCommands[] = {
     {"top", "the same, renewed until q", dfs::cli::RunTop},
     {"doctor", "look for what keeps the cluster from working", dfs::cli::RunDoctor},
     {"fsck", "name files with missing, corrupt or too few replicas", dfs::cli::RunFsck},
+    {"explain", "where blocks are, what is wrong, what is done", dfs::cli::RunExplain},
     {"mount", "show the cluster as a directory of this machine", dfs::cli::RunMount},
     {"umount", "end that", dfs::cli::RunUmount},
     {"dev", "a cluster on this machine, to try things out", dfs::dev::RunDev},
