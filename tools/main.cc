@@ -63,6 +63,7 @@ constexpr Command kCommands[] = {
     {"explain", "where blocks are, what is wrong, what is done", dfs::cli::RunExplain},
     {"mount", "show the cluster as a directory of this machine", dfs::cli::RunMount},
     {"umount", "end that", dfs::cli::RunUmount},
+    {"admin", "export and import of the whole namespace", dfs::cli::RunAdmin},
     {"dev", "a cluster on this machine, to try things out", dfs::dev::RunDev},
     {"bench", "measure a cluster", dfs::bench::RunBench},
     {"fs", "the same by the grammar of Hadoop: dfs fs -ls /", dfs::hadoop::RunFs},

@@ -43,6 +43,10 @@ _dfs() {
       COMPREPLY=($(compgen -W "empty" -- "$word"))
       return
       ;;
+    admin)
+      COMPREPLY=($(compgen -W "$(printf '%s\n' export import)" -- "$word") $(compgen -f -- "$word"))
+      return
+      ;;
     bench | help | completion | status | df)
       return
       ;;
