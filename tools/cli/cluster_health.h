@@ -15,6 +15,9 @@ struct Finding {
 /// For people, as `dfs status` prints it.
 std::string StatusText(const ClusterStatus& status, const std::vector<MemberAnswer>& members,
                        const std::vector<Finding>& findings);
+/// By how far a wall clock is off, either way.
+enum class ClockVerdict { kGood, kOff, kTokensFail };
+ClockVerdict JudgeClock(int64_t off_by_ms);
 /// Empty: healthy.
 std::vector<Finding> Examine(const ClusterStatus& status, const std::vector<MemberAnswer>& members);
 

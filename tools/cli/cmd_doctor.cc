@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "common/auth/key_file.h"
+#include "common/base/clock.h"
 #include "tools/cli/client_config.h"
+#include "tools/cli/cluster_health.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/verb.h"
@@ -43,6 +46,8 @@ class Doctor {
   bool ExamineKey();
   void ExamineNamenodes();
   void ExamineOne(const std::string& address);
+  void ExamineClock(const std::string& whose, int64_t offset_ms, int64_t uncertain_ms = 0);
+  void ExamineClocks(const ClusterStatus& s);
   void ExamineGroup(const ClusterStatus& s);
   void ExamineDatanodes(const ClusterStatus& s);
   void ExaminePorts(const ClusterStatus& s);
@@ -121,11 +126,20 @@ void Doctor::ExamineOne(const std::string& address) {
   only.timeout = kPatience;
   const Result<Client> client = Client::connect(only);
   if (client) {
+    const int64_t asked_ns = SystemClock().WallNs();
     const std::vector<MemberAnswer> said = client->member_status(kPatience);
-    for (const MemberAnswer& m : said) {
-      if (m.address == address && m.status) answers_.push_back(*m.status);
-    }
+    const int64_t took_ms = (SystemClock().WallNs() - asked_ns) / kMillisecond;
     Add(Level::kOk, fmt::format("namenode {} answers", address));
+    for (const MemberAnswer& m : said) {
+      if (m.address != address || !m.status) continue;
+      answers_.push_back(*m.status);
+      if (m.status->wall_clock_ns != 0) {
+        // It read its clock between asking and answer.
+        const int64_t then_ms = asked_ns / kMillisecond + took_ms / 2;
+        ExamineClock(fmt::format("namenode {}", m.status->node_id),
+                     m.status->wall_clock_ns / kMillisecond - then_ms, took_ms / 2);
+      }
+    }
     return;
   }
   const Status& why = client.error();
@@ -146,6 +160,7 @@ void Doctor::ExamineNamenodes() {
   if (leader != answers_.end()) {
     Add(Level::kOk, fmt::format("namenode {} leads term {}", leader->node_id, leader->term));
     ExamineGroup(*leader);
+    ExamineClocks(*leader);
     ExamineDatanodes(*leader);
     ExaminePorts(*leader);
     ExamineBlocks(*leader);
@@ -154,6 +169,35 @@ void Doctor::ExamineNamenodes() {
         fmt::format("no namenode leads: {} of {} members answer", answers_.size(),
                     answers_[0].members.size()),
         "A majority must run and reach each other on their Raft ports (9701): start the others");
+  }
+}
+
+void Doctor::ExamineClock(const std::string& whose, int64_t offset_ms, int64_t uncertain_ms) {
+  const int64_t sure_ms = std::max<int64_t>(std::abs(offset_ms) - uncertain_ms, 0);
+  const ClockVerdict verdict = JudgeClock(sure_ms);
+  if (verdict == ClockVerdict::kGood) return;
+  const std::string what = fmt::format("the clock of {} is {} {}", whose,
+                                       HumanDuration(sure_ms * kMillisecond),
+                                       offset_ms > 0 ? "ahead" : "behind");
+  if (verdict == ClockVerdict::kTokensFail) {
+    Add(Level::kError, what,
+        "Datanodes refuse what they take for expired tokens: let NTP set the clock (chronyc "
+        "tracking, timedatectl)");
+  } else {
+    Add(Level::kWarning, what,
+        "Times of files are the leading namenode's: let NTP set the clock (chronyc tracking, "
+        "timedatectl)");
+  }
+}
+
+// What each datanode's heartbeat said, against the leader's own clock.
+void Doctor::ExamineClocks(const ClusterStatus& s) {
+  for (const DatanodeInfo& d : s.datanodes) {
+    // Of one that is silent it is an old story.
+    if (d.clock_offset_ms && d.state == "live") {
+      ExamineClock(fmt::format("datanode {}, against the leading namenode's,", d.address),
+                   *d.clock_offset_ms);
+    }
   }
 }
 

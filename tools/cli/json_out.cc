@@ -57,6 +57,7 @@ json ClusterAsJson(const ClusterStatus& s) {
                          {"last_heartbeat_ms", d.last_heartbeat_ms},
                          {"volumes", d.volumes},
                          {"failed_volumes", d.failed_volumes}});
+    if (d.clock_offset_ms) datanodes.back()["clock_offset_ms"] = *d.clock_offset_ms;
   }
   json members = json::array();
   for (const NamenodeMember& m : s.members) {
@@ -95,7 +96,9 @@ json ClusterAsJson(const ClusterStatus& s) {
           {"proposals", s.proposals},
           {"default_replication", s.default_replication},
           {"version", s.version},
-          {"feature_level", s.feature_level}};
+          {"feature_level", s.feature_level},
+          {"wall_clock", IsoTime(s.wall_clock_ns)},
+          {"trash_keep_ms", s.trash_keep.count()}};
 }
 
 void PrintJson(const json& value) {
