@@ -111,7 +111,12 @@ TEST(Explain, LossesAndWhatIsDone) {
   ServiceWorld w(1, 3, [](NamenodeOptions& o) { o.blocks.dead_after_ns = 10 * kSecond; });
   Client c(w, 1);
   w.RunUntil([] { return false; }, 3 * kSecond);
-  MakeFile(w, c, "/f", 1);
+  const int64_t inode = MakeFile(w, c, "/f", 1);
+  auto lost = [&] {
+    auto blocks = c.Blocks(inode);
+    EXPECT_TRUE(blocks.ok());
+    return blocks.ok() && blocks->blocks[0].lost;
+  };
   w.datanodes[0]->silent = true;
   auto one = [&]() -> idl::BlockExplanation {
     auto explained = Explained(c, "/f");
@@ -123,15 +128,35 @@ TEST(Explain, LossesAndWhatIsDone) {
   ASSERT_TRUE(w.RunUntil([&] { return one().action == "no_target"; })) << one().action;
   EXPECT_FALSE(one().why.empty());
   EXPECT_EQ(CountOf(one(), "good"), 2u);
-  // All gone: who had it last is told.
+  EXPECT_FALSE(lost());
+  // All gone: who had it last is told. A reader gives it up when they are given up, not before.
   w.datanodes[1]->silent = w.datanodes[2]->silent = true;
+  w.RunUntil([] { return false; }, 8 * kSecond);
+  EXPECT_FALSE(lost());
   ASSERT_TRUE(w.RunUntil([&] { return one().condition == "missing"; }));
   EXPECT_EQ(one().action, "no_source");
   ASSERT_TRUE(w.RunUntil([&] { return CountOf(one(), "not_reported") == 3; }));
   EXPECT_EQ(one().replicas[0].node_state, "dead");
+  EXPECT_TRUE(w.RunUntil(lost));
   // They return, and all is well.
   for (auto& d : w.datanodes) d->silent = false;
   ASSERT_TRUE(w.RunUntil([&] { return one().condition == "healthy"; }));
+  EXPECT_FALSE(lost());
+}
+
+TEST(ClusterStatus, TellsWhoseClockIsOff) {
+  ServiceWorld w(1, 2);
+  w.datanodes[1]->clock_offset_ns = -90 * kSecond;
+  w.RunUntil([] { return false; }, 3 * kSecond);
+  auto status = w.CallAt<idl::kClusterStatus>(0, {});
+  ASSERT_OK(status);
+  EXPECT_NE(status->wall_clock_ns, 0);
+  ASSERT_EQ(status->datanodes.size(), 2u);
+  for (const auto& d : status->datanodes) {
+    ASSERT_TRUE(d.__isset.clock_offset_ms);
+    const int64_t want = d.datanode == w.datanodes[1]->id ? -90'000 : 0;
+    EXPECT_NEAR(static_cast<double>(d.clock_offset_ms), static_cast<double>(want), 1000);
+  }
 }
 
 }  // namespace

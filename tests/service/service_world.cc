@@ -65,6 +65,7 @@ void FakeDatanode::Beat() {
     if (!channels_[n]->connected() || !registered_[n]) continue;
     idl::HeartbeatRequest request;
     request.datanode = id;
+    request.wall_clock_ns = node.executor().clock().WallNs() + clock_offset_ns;
     idl::VolumeReport volume;
     volume.capacity_bytes = int64_t{1} << 40;
     volume.available_bytes = int64_t{1} << 39;

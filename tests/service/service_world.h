@@ -38,6 +38,7 @@ class FakeDatanode : public rpc::RequestHandler {
   int64_t id;
   sim::SimNode& node;
   std::map<int64_t, Stored> replicas;
+  int64_t clock_offset_ns = 0;
   bool silent = false;                          // sends no heartbeats, answers nothing
   std::vector<idl::HeartbeatReply> last_reply;  // by namenode
   int commands = 0;
