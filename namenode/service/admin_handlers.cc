@@ -80,7 +80,7 @@ idl::ClusterStatusReply Service::ClusterStatus() const {
   reply.version = options_.version;
   reply.feature_level = static_cast<int32_t>(counters.feature_level);
   reply.wall_clock_ns = executor_.clock().WallNs();
-  reply.trash_keep_ms = options_.trash_keep_ns / kMillisecond;
+  reply.trash_keep_ms = trash_.effective_keep_ns() / kMillisecond;
   return reply;
 }
 

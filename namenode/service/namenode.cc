@@ -156,6 +156,15 @@ Status Namenode::Impl::Open() {
   reclaimer = std::make_unique<Reclaimer>(executor, reader, *sessions, propose);
   trash = std::make_unique<Trash>(
       options.trash_keep_ns, executor, reader,
+      [this] {
+        Trash::Space space;
+        for (const auto& node : blocks->registry().nodes()) {
+          if (node->state == NodeState::kDead) continue;
+          space.capacity_bytes += node->capacity_bytes;
+          space.available_bytes += node->available_bytes;
+        }
+        return space;
+      },
       [this](Credentials who, CommandBody body, UniqueFunction<void(Result<std::string>)> done) {
         ProposeOwn(std::move(body), std::move(done), std::move(who));
       });

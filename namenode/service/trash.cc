@@ -23,8 +23,26 @@ constexpr uint32_t kUserMode = 0700;
 constexpr int kMaxSteps = 8;
 }  // namespace
 
-Trash::Trash(int64_t keep_ns, Executor& executor, StateReader& state, Proposer proposer)
-    : keep_ns_(keep_ns), executor_(executor), state_(state), proposer_(std::move(proposer)) {}
+int64_t EffectiveTrashKeep(int64_t keep_ns, uint64_t available_bytes, uint64_t capacity_bytes) {
+  constexpr double kPlenty = 0.10, kShort = 0.05, kLeast = 1.0 / 24;
+  if (capacity_bytes == 0) return keep_ns;
+  const double free = static_cast<double>(available_bytes) / static_cast<double>(capacity_bytes);
+  const double part = std::clamp((free - kShort) / (kPlenty - kShort), 0.0, 1.0);
+  return static_cast<int64_t>(static_cast<double>(keep_ns) * (kLeast + (1 - kLeast) * part));
+}
+
+Trash::Trash(int64_t keep_ns, Executor& executor, StateReader& state, SpaceSource space,
+             Proposer proposer)
+    : keep_ns_(keep_ns),
+      executor_(executor),
+      state_(state),
+      space_(std::move(space)),
+      proposer_(std::move(proposer)) {}
+
+int64_t Trash::effective_keep_ns() const {
+  const Space space = space_();
+  return EffectiveTrashKeep(keep_ns_, space.available_bytes, space.capacity_bytes);
+}
 
 Trash::~Trash() {
   OnLeadershipLost();
@@ -190,13 +208,13 @@ Result<bool> Trash::Look() {
   }
   DFS_ASSIGN_OR_RETURN(DirectoryPage page, state_.ReadDirectory(user_, entry_cookie_, kPageEntries,
                                                                 kPageBytes, false));
-  const int64_t now = executor_.clock().WallNs();
+  const int64_t until = executor_.clock().WallNs() - effective_keep_ns();
   for (const DirectoryEntry& e : page.entries) {
     TrashEntry entry;
     entry_cookie_ = e.cookie;
     // What users put there by themselves is theirs to keep.
     if (!ParseTrashEntryName(e.name, &entry)) continue;
-    if (entry.removed_ns <= now - keep_ns_) due_.push_back(e.name);
+    if (entry.removed_ns <= until) due_.push_back(e.name);
   }
   if (page.done && due_.empty()) user_ = InodeId();
   return true;

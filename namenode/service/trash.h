@@ -19,19 +19,31 @@
 
 namespace dfs::nn {
 
+/// How long something is kept: the whole time while more than 10% of the datanodes' space is free, a 24th of it from 5%
+/// down, in proportion between. So the trash gives space back when it is needed, and a mistake can still be undone.
+int64_t EffectiveTrashKeep(int64_t keep_ns, uint64_t available_bytes, uint64_t capacity_bytes);
+
 class Trash {
  public:
+  struct Space {
+    uint64_t capacity_bytes = 0;
+    uint64_t available_bytes = 0;
+  };
+  using SpaceSource = std::function<Space()>;
   /// Into the log on behalf of somebody, outside every session.
   using Proposer =
       std::function<void(Credentials who, CommandBody, UniqueFunction<void(Result<std::string>)>)>;
 
-  Trash(int64_t keep_ns, Executor& executor, StateReader& state, Proposer proposer);
+  Trash(int64_t keep_ns, Executor& executor, StateReader& state, SpaceSource space,
+        Proposer proposer);
   ~Trash();
 
   bool keeps() const { return keep_ns_ > 0; }
+  /// As things are now; 0 when there is no trash.
+  int64_t effective_keep_ns() const;
 
   struct Place {
-    InodeId directory;      // in which to put it under its own name
+    InodeId directory;  // in which to put it under its own name
     std::string directory_path;
   };
   /// Makes a place for what is at the path now: absolute, below the root, no "." nor ".." in it.
@@ -56,6 +68,7 @@ class Trash {
   const int64_t keep_ns_;
   Executor& executor_;
   StateReader& state_;
+  SpaceSource space_;
   Proposer proposer_;
   int64_t last_entry_ns_ = 0;
 

@@ -45,7 +45,7 @@ Status Service::MoveToTrash(idl::MoveToTrashRequest& request, std::unique_ptr<Op
   if (path.inode->IsDirectory() && !request.recursive) {
     return Status(Code::kIsDirectory, "is a directory");
   }
-  reply->keep_ms = options_.trash_keep_ns / kMillisecond;
+  reply->keep_ms = trash_.effective_keep_ns() / kMillisecond;
   if (!trash_.keeps()) {
     RemoveTreeCommand command;
     command.parent = path.parent;

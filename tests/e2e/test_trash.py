@@ -19,7 +19,7 @@ def test_remove_and_restore():
     c.run("put", "-", "/docs/deep/big", stdin=data)
     c.run("put", "-", "/docs/small", stdin=b"hello")
     said = c.run("rm", "-v", "/docs/small").text
-    require("5 B" in said and "in the trash for 24h" in said, f"rm -v: {said}")
+    require("5 B" in said and "in the trash for" in said, f"rm -v: {said}")
     c.run("rm", "/docs/deep", code=1)
     c.run("rm", "-r", "/docs/deep")
     found = {t["path"]: t for t in trash()}

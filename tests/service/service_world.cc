@@ -51,7 +51,7 @@ void FakeDatanode::Register(size_t n) {
   request.rack = "/r";
   idl::VolumeReport volume;
   volume.capacity_bytes = int64_t{1} << 40;
-  volume.available_bytes = int64_t{1} << 39;
+  volume.available_bytes = available_bytes;
   request.volumes.push_back(volume);
   rpc::Call<idl::kRegisterDatanode>(
       *channels_[n], request, kSecond,
@@ -68,7 +68,7 @@ void FakeDatanode::Beat() {
     request.wall_clock_ns = node.executor().clock().WallNs() + clock_offset_ns;
     idl::VolumeReport volume;
     volume.capacity_bytes = int64_t{1} << 40;
-    volume.available_bytes = int64_t{1} << 39;
+    volume.available_bytes = available_bytes;
     request.volumes.push_back(volume);
     rpc::Call<idl::kHeartbeat>(*channels_[n], request, kSecond,
                                [this, n](Result<rpc::Typed<idl::HeartbeatReply>> r) {

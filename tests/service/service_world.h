@@ -39,6 +39,7 @@ class FakeDatanode : public rpc::RequestHandler {
   sim::SimNode& node;
   std::map<int64_t, Stored> replicas;
   int64_t clock_offset_ns = 0;
+  int64_t available_bytes = int64_t{1} << 39;  // of 1 << 40
   bool silent = false;                          // sends no heartbeats, answers nothing
   std::vector<idl::HeartbeatReply> last_reply;  // by namenode
   int commands = 0;

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/trash_name.h"
+#include "namenode/service/trash.h"
 #include "namenode/state/reader.h"
 #include "tests/service/service_client.h"
 
@@ -182,6 +183,26 @@ TEST(Trash, GoesWhenItsTimeHasCome) {
       },
       kKeepNs));
   EXPECT_EQ(Names(t.root, "/.Trash/1001"), std::vector<std::string>{"mine"});
+}
+
+TEST(Trash, IsKeptLessLongWhenSpaceRunsShort) {
+  EXPECT_EQ(EffectiveTrashKeep(24'000, 50, 100), 24'000);
+  EXPECT_EQ(EffectiveTrashKeep(24'000, 10, 100), 24'000);
+  EXPECT_NEAR(static_cast<double>(EffectiveTrashKeep(24'000, 75, 1000)), 12'500.0, 1.0);
+  EXPECT_EQ(EffectiveTrashKeep(24'000, 5, 100), 1'000);
+  EXPECT_EQ(EffectiveTrashKeep(24'000, 0, 100), 1'000);
+  EXPECT_EQ(EffectiveTrashKeep(24'000, 0, 0), 24'000);  // no datanode has said anything
+  ServiceWorld w(1, 1, [](NamenodeOptions& o) { o.trash_keep_ns = 24 * kKeepNs; });
+  Client root(w, 1);
+  ASSERT_OK(root.Create("/a", "x"));
+  ASSERT_OK(Trashed(root, "/a"));
+  w.RunUntil([] { return false; }, 2 * kKeepNs);
+  EXPECT_EQ(Names(root, "/.Trash/0").size(), 1u);
+  w.datanodes[0]->available_bytes = 1;
+  EXPECT_TRUE(w.RunUntil([&] { return Names(root, "/.Trash/0").empty(); }, kKeepNs));
+  auto status = w.CallAt<idl::kClusterStatus>(0, {});
+  ASSERT_OK(status);
+  EXPECT_EQ(status->trash_keep_ms, 3'600'000);
 }
 
 TEST(Trash, IsEmptiedByTheNextLeaderToo) {
