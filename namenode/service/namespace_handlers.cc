@@ -16,7 +16,8 @@ Status CheckHasName(const ResolvedPath& path, Code code) {
   if (!path.name.empty()) return Status();
   return Status(code, "the root directory");
 }
-/// Others than superusers could only trip over it: each goes to his own by its name. cookie: behind the page.
+/// Others than root may not list it, and could only trip over it: each goes to his own by its name. cookie: behind the
+/// page.
 void HideTrash(DirectoryPage* page, uint64_t* cookie) {
   if (!page->entries.empty()) *cookie = page->entries.back().cookie;
   std::erase_if(page->entries, [](const DirectoryEntry& e) { return e.name == kTrashName; });
@@ -74,7 +75,7 @@ Result<idl::ListDirectoryReply> Service::ListDirectory(const idl::ListDirectoryR
   do {
     DFS_ASSIGN_OR_RETURN(
         page, state_.ReadDirectory(inode.id, cookie, max, kMaxListBytes, with_attributes));
-    if (inode.id == kRootInode && !IsSuperuser(who)) HideTrash(&page, &cookie);
+    if (inode.id == kRootInode && !who.IsRoot()) HideTrash(&page, &cookie);
   } while (page.entries.empty() && !page.done);
   idl::ListDirectoryReply reply;
   reply.directory = Signed(inode.id.value);

@@ -46,7 +46,10 @@ Status Service::MoveToTrash(idl::MoveToTrashRequest& request, std::unique_ptr<Op
     return Status(Code::kIsDirectory, "is a directory");
   }
   reply->keep_ms = trash_.effective_keep_ns() / kMillisecond;
-  if (!trash_.keeps()) {
+  // An empty directory that may be removed, but not moved, is nothing to be brought back.
+  const bool immovable =
+      path.inode->IsDirectory() && !CheckMoveDirectory(who, OwnershipOf(*path.inode)).ok();
+  if (!trash_.keeps() || immovable) {
     RemoveTreeCommand command;
     command.parent = path.parent;
     command.open_sessions = OpenersOf(path);

@@ -144,6 +144,21 @@ TEST(Trash, IsItsOwnersAndNobodyElses) {
   EXPECT_CODE(Trashed(t.ann, "/open/sticky"), Code::kNotPermitted);
 }
 
+TEST(Trash, AnEmptyDirectoryThatCannotBeMovedGoesForGood) {
+  TrashWorld t;
+  ASSERT_OK(t.ann.Mkdir("/open/fixed"));
+  SetOwner(t.root, "/open/fixed", 1001, 0555);
+  auto gone = Trashed(t.ann, "/open/fixed", true);
+  ASSERT_OK(gone);
+  EXPECT_FALSE(gone->in_trash);
+  EXPECT_CODE(t.ann.Stat(At("/open/fixed")), Code::kNotFound);
+  // With something in it neither would do.
+  ASSERT_OK(t.ann.Mkdir("/open/fixed"));
+  ASSERT_OK(t.ann.Create("/open/fixed/f", "x"));
+  SetOwner(t.root, "/open/fixed", 1001, 0555);
+  EXPECT_CODE(Trashed(t.ann, "/open/fixed", true), Code::kAccessDenied);
+}
+
 TEST(Trash, ADirectoryOfThatNameThatOthersWriteIsNone) {
   TrashWorld t;
   ASSERT_OK(t.root.Mkdir("/.Trash"));
