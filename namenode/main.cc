@@ -357,6 +357,24 @@ std::shared_ptr<rpc::NetworkIdentity> IdentityOf(const NamenodeOptions& options)
   return identity;
 }
 
+/// This machine's: files, threads, and what is random.
+NamenodeWorld RealWorld(rpc::Network& network) {
+  NamenodeWorld world;
+  world.network = &network;
+  world.env = &PosixEnv();
+  world.seed = Random::FromSystem().Next();
+  world.open_store = [](const std::string& directory) {
+    RocksStoreOptions rocks;
+    rocks.directory = directory;
+    rocks.worker = NewThreadWorker("dfs-state");
+    return OpenRocksStore(rocks);
+  };
+  world.log_writer = [](LogStorage& storage, Executor& executor) {
+    return NewThreadedLogWriter(storage, executor);
+  };
+  return world;
+}
+
 /// Reads what came; true when it is to stop.
 bool TakeSignals(int signal_fd, AuditLog* audit) {
   signalfd_siginfo info{};
@@ -386,22 +404,10 @@ int Serve(NamenodeOptions options, const DaemonFiles& files) {
   }
 
   int exit_code = 0;
-  NamenodeWorld world;
+  NamenodeWorld world = RealWorld(network);
   if (audit != nullptr) {
     world.audit = [log = audit.get()](const AuditEvent& event) { log->Add(event); };
   }
-  world.network = &network;
-  world.env = &PosixEnv();
-  world.seed = Random::FromSystem().Next();
-  world.open_store = [](const std::string& directory) {
-    RocksStoreOptions rocks;
-    rocks.directory = directory;
-    rocks.worker = NewThreadWorker("dfs-state");
-    return OpenRocksStore(rocks);
-  };
-  world.log_writer = [](LogStorage& storage, Executor& executor) {
-    return NewThreadedLogWriter(storage, executor);
-  };
   world.on_fatal = [&](const Status& why) {
     LogError("this member cannot go on: {}", why.ToString());
     exit_code = kExitFailStop;
