@@ -46,6 +46,7 @@ class Doctor {
   bool ExamineKey();
   void ExamineNamenodes();
   void ExamineOne(const std::string& address);
+  void ExamineAddresses();
   void ExamineClock(const std::string& whose, int64_t offset_ms, int64_t uncertain_ms = 0);
   void ExamineClocks(const ClusterStatus& s);
   void ExamineGroup(const ClusterStatus& s);
@@ -155,6 +156,7 @@ void Doctor::ExamineOne(const std::string& address) {
 
 void Doctor::ExamineNamenodes() {
   for (const std::string& address : options_.namenodes) ExamineOne(address);
+  ExamineAddresses();
   const auto leader = std::find_if(answers_.begin(), answers_.end(),
                                    [](const ClusterStatus& s) { return s.leader; });
   if (leader != answers_.end()) {
@@ -169,6 +171,35 @@ void Doctor::ExamineNamenodes() {
         fmt::format("no namenode leads: {} of {} members answer", answers_.size(),
                     answers_[0].members.size()),
         "A majority must run and reach each other on their Raft ports (9701): start the others");
+  }
+}
+
+// What this machine was told of the namenodes, against what they say of themselves.
+void Doctor::ExamineAddresses() {
+  if (answers_.empty()) return;
+  const ClusterStatus& first = answers_[0];
+  for (const ClusterStatus& other : answers_) {
+    if (other.cluster_id == first.cluster_id) continue;
+    Add(Level::kError,
+        fmt::format("the addresses belong to different clusters: {} and {}", first.cluster_id,
+                    other.cluster_id),
+        "Which of them a command meets is chance: name those of one cluster, and set cluster_id in "
+        "client.toml");
+    return;
+  }
+  for (const ClusterStatus& other : answers_) {
+    if (other.version == first.version) continue;
+    Add(Level::kWarning,
+        fmt::format("namenode {} is of version {}, namenode {} of version {}", first.node_id,
+                    first.version, other.node_id, other.version),
+        "What is new begins when all are of the new version: finish the upgrade");
+    break;
+  }
+  if (options_.namenodes.size() < first.members.size()) {
+    Add(Level::kWarning,
+        fmt::format("this machine is told {} of the {} namenodes", options_.namenodes.size(),
+                    first.members.size()),
+        "When those are down it cannot find the others: name all of them");
   }
 }
 
