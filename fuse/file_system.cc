@@ -41,26 +41,42 @@ void FindDirectory(client::ClientCore& core, const std::string& path, int64_t de
 }
 
 FileSystem::FileSystem(std::shared_ptr<client::ClientCore> core, FileSystemOptions options)
-    : core_(std::move(core)), options_(options) {}
+    : core_(std::move(core)),
+      options_(options),
+      cache_(options.max_leases, options.max_names),
+      gate_(new WriteGate*(this)) {
+  if (options_.leases) core_->leases().SetHolder(this);
+}
 
 FileSystem::~FileSystem() {
   *alive_ = false;
+  *gate_ = nullptr;
+  core_->leases().SetHolder(nullptr);
 }
 
 // ---- Names --------------------------------------------------------------------------------------
 
 void FileSystem::Lookup(const Caller& who, uint64_t parent, std::string name, AttrDone done) {
+  done = WithOverlay(std::move(done));
+  if (Answer(parent, name, &done)) return;
   idl::StatRequest request;
-  Name(parent, std::move(name), &request.ref);
+  Name(parent, name, &request.ref);
   Put(who, &request.caller);
+  request.session = LeaseSession();
   client::Read<idl::kStat>(
       *core_, request, core_->Deadline(),
-      [done = WithOverlay(std::move(done))](Result<idl::StatReply> reply) mutable {
-        if (reply) {
-          done(std::move(reply->attr));
-        } else {
-          done(reply.error());
+      [this, alive = alive_, parent, name = std::move(name), asked = recalls_,
+       done = std::move(done)](Result<idl::StatReply> reply) mutable {
+        if (!reply) return done(reply.error());
+        if (!*alive) return done(std::move(reply->attr));
+        const auto inode = static_cast<uint64_t>(reply->attr.inode);
+        if (!name.empty()) {
+          LearnName(parent, name, reply->absent ? LeaseCache::kAbsent : inode,
+                    reply->name_lease_term, asked);
         }
+        if (reply->absent) return done(Status(Code::kNotFound, "no such file or directory"));
+        Learn(reply->attr, reply->lease_term, asked);
+        done(std::move(reply->attr));
       });
 }
 
@@ -83,15 +99,15 @@ void FileSystem::ReadLink(const Caller& who, uint64_t inode, client::Done<std::s
 void FileSystem::Mkdir(const Caller& who, uint64_t parent, std::string name, uint32_t mode,
                        AttrDone done) {
   idl::MkdirRequest request;
-  Name(parent, std::move(name), &request.ref);
+  Name(parent, name, &request.ref);
   request.mode = static_cast<int32_t>(mode & 07777);
-  AttrChangeFor<idl::kMkdir>(*core_, who, std::move(request), std::move(done));
+  ChangeFor<idl::kMkdir>(*core_, who, std::move(request), Made(parent, name, std::move(done)));
 }
 
 void FileSystem::Mknod(const Caller& who, uint64_t parent, std::string name, uint32_t mode,
                        uint64_t rdev, AttrDone done) {
   idl::CreateRequest request;
-  Name(parent, std::move(name), &request.ref);
+  Name(parent, name, &request.ref);
   request.mode = static_cast<int32_t>(mode & 07777);
   request.exclusive = true;
   request.replication = static_cast<int32_t>(options_.replication);
@@ -101,13 +117,17 @@ void FileSystem::Mknod(const Caller& who, uint64_t parent, std::string name, uin
   }
   ChangeFor<idl::kCreate>(
       *core_, who, std::move(request),
-      [special = !S_ISREG(mode), done = std::move(done)](Result<idl::CreateReply> reply) mutable {
+      [special = !S_ISREG(mode),
+       made = Made(parent, name, std::move(done))](Result<idl::CreateReply> reply) mutable {
         if (!reply) {
-          done(reply.error());
+          made(reply.error());
         } else if (special && reply->attr.type == idl::FileType::REGULAR) {
-          done(Status(Code::kNotSupported, "the namenode is of a version without special files"));
+          made(Status(Code::kNotSupported, "the namenode is of a version without special files"));
         } else {
-          done(std::move(reply->attr));
+          idl::AttrReply attr;
+          attr.attr = std::move(reply->attr);
+          attr.lease_term = reply->lease_term;
+          made(std::move(attr));
         }
       });
 }
@@ -115,38 +135,77 @@ void FileSystem::Mknod(const Caller& who, uint64_t parent, std::string name, uin
 void FileSystem::Symlink(const Caller& who, uint64_t parent, std::string name, std::string target,
                          AttrDone done) {
   idl::SymlinkRequest request;
-  Name(parent, std::move(name), &request.ref);
+  Name(parent, name, &request.ref);
   request.target = std::move(target);
-  AttrChangeFor<idl::kSymlink>(*core_, who, std::move(request), std::move(done));
+  ChangeFor<idl::kSymlink>(*core_, who, std::move(request), Made(parent, name, std::move(done)));
 }
 
 void FileSystem::Link(const Caller& who, uint64_t inode, uint64_t parent, std::string name,
                       AttrDone done) {
   idl::LinkRequest request;
   request.existing.inode = static_cast<int64_t>(inode);
-  Name(parent, std::move(name), &request.ref);
-  AttrChangeFor<idl::kLink>(*core_, who, std::move(request), WithOverlay(std::move(done)));
+  Name(parent, name, &request.ref);
+  ChangeFor<idl::kLink>(*core_, who, std::move(request),
+                        Made(parent, name, WithOverlay(std::move(done))));
 }
 
 void FileSystem::Unlink(const Caller& who, uint64_t parent, std::string name, StatusDone done) {
   idl::UnlinkRequest request;
-  Name(parent, std::move(name), &request.ref);
-  StatusChangeFor<idl::kUnlink>(*core_, who, std::move(request), std::move(done));
+  Name(parent, name, &request.ref);
+  StatusChangeFor<idl::kUnlink>(*core_, who, std::move(request),
+                                Removed(parent, std::move(name), std::move(done)));
 }
 
 void FileSystem::Rmdir(const Caller& who, uint64_t parent, std::string name, StatusDone done) {
   idl::RmdirRequest request;
-  Name(parent, std::move(name), &request.ref);
-  StatusChangeFor<idl::kRmdir>(*core_, who, std::move(request), std::move(done));
+  Name(parent, name, &request.ref);
+  StatusChangeFor<idl::kRmdir>(*core_, who, std::move(request),
+                               Removed(parent, std::move(name), std::move(done)));
 }
 
 void FileSystem::Rename(const Caller& who, uint64_t parent, std::string name, uint64_t new_parent,
                         std::string new_name, uint32_t flags, StatusDone done) {
   idl::RenameRequest request;
-  Name(parent, std::move(name), &request.source);
-  Name(new_parent, std::move(new_name), &request.target);
+  Name(parent, name, &request.source);
+  Name(new_parent, new_name, &request.target);
   request.flags = static_cast<int32_t>(flags);
-  StatusChangeFor<idl::kRename>(*core_, who, std::move(request), std::move(done));
+  StatusChangeFor<idl::kRename>(
+      *core_, who, std::move(request),
+      [this, alive = alive_, parent, name = std::move(name), new_parent,
+       new_name = std::move(new_name), done = std::move(done)](Status status) mutable {
+        if (*alive) {
+          ForgetNameAndInode(parent, name);
+          ForgetNameAndInode(new_parent, new_name);
+          KernelMayKeepNames();  // it has moved the one to the other by itself
+        }
+        done(std::move(status));
+      });
+}
+
+UniqueFunction<void(Result<idl::AttrReply>)> FileSystem::Made(uint64_t parent, std::string name,
+                                                              AttrDone done) {
+  return [this, alive = alive_, parent, name = std::move(name), asked = recalls_,
+          done = std::move(done)](Result<idl::AttrReply> reply) mutable {
+    if (!*alive) return done(reply ? Result<idl::Attr>(std::move(reply->attr)) : reply.error());
+    if (!reply) {
+      ForgetNameAndInode(parent, name);
+      return done(reply.error());
+    }
+    Changed(parent, name, static_cast<uint64_t>(reply->attr.inode), asked);
+    Learn(reply->attr, reply->lease_term, asked);
+    done(std::move(reply->attr));
+  };
+}
+
+FileSystem::StatusDone FileSystem::Removed(uint64_t parent, std::string name, StatusDone done) {
+  return [this, alive = alive_, parent, name = std::move(name), asked = recalls_,
+          done = std::move(done)](Status status) mutable {
+    if (*alive) {
+      ForgetNameAndInode(parent, name);
+      if (status.ok()) Changed(parent, name, LeaseCache::kAbsent, asked);
+    }
+    done(std::move(status));
+  };
 }
 
 // ---- Files --------------------------------------------------------------------------------------
@@ -155,7 +214,7 @@ std::shared_ptr<OpenFile> FileSystem::FileOf(uint64_t inode, uint64_t block_size
   std::weak_ptr<OpenFile>& known = files_[inode];
   auto file = known.lock();
   if (file == nullptr) {
-    file = std::make_shared<OpenFile>(core_, inode, block_size);
+    file = std::make_shared<OpenFile>(core_, inode, block_size, gate_);
     known = file;
   }
   return file;
@@ -192,11 +251,13 @@ void FileSystem::Open(const Caller& who, uint64_t inode, int flags, OpenDone don
     request.client_host_id = core_->options().host_id;
     ChangeFor<idl::kOpenFile>(
         *core_, who, std::move(request),
-        [this, alive, flags, done = std::move(done)](Result<idl::OpenFileReply> reply) mutable {
+        [this, alive, flags, asked = recalls_,
+         done = std::move(done)](Result<idl::OpenFileReply> reply) mutable {
           if (!reply || !*alive) {
             done(reply ? Status(Code::kClosed, "unmounted") : reply.error(), nullptr);
             return;
           }
+          Learn(reply->attr, reply->lease_term, asked);
           Descriptor* descriptor = NewDescriptor(reply->attr, flags);
           const idl::Attr attr = Seen(std::move(reply->attr));
           done(descriptor, &attr);
@@ -207,20 +268,23 @@ void FileSystem::Open(const Caller& who, uint64_t inode, int flags, OpenDone don
 void FileSystem::Create(const Caller& who, uint64_t parent, std::string name, uint32_t mode,
                         int flags, OpenDone done) {
   idl::CreateRequest request;
-  Name(parent, std::move(name), &request.ref);
+  Name(parent, name, &request.ref);
   request.mode = static_cast<int32_t>(mode & 07777);
   request.exclusive = (flags & O_EXCL) != 0;
   request.overwrite = (flags & O_TRUNC) != 0;
   request.open_for_write = true;
   request.replication = static_cast<int32_t>(options_.replication);
   ChangeFor<idl::kCreate>(*core_, who, std::move(request),
-                          [this, alive = alive_, flags,
+                          [this, alive = alive_, flags, parent, name, asked = recalls_,
                            done = std::move(done)](Result<idl::CreateReply> reply) mutable {
                             if (!reply || !*alive) {
+                              if (*alive) ForgetNameAndInode(parent, name);
                               done(reply ? Status(Code::kClosed, "unmounted") : reply.error(),
                                    nullptr);
                               return;
                             }
+                            Changed(parent, name, static_cast<uint64_t>(reply->attr.inode), asked);
+                            Learn(reply->attr, reply->lease_term, asked);
                             Descriptor* descriptor = NewDescriptor(reply->attr, flags);
                             const idl::Attr attr = Seen(std::move(reply->attr));
                             done(descriptor, &attr);
@@ -312,9 +376,10 @@ void FileSystem::Fill(DirectoryStream* stream, uint64_t cookie, StatusDone done)
   request.max_entries = kEntriesAtOnce;
   request.with_attributes = true;
   Put(stream->caller, &request.caller);
+  request.session = LeaseSession();
   client::Read<idl::kListDirectory>(
       *core_, request, core_->Deadline(),
-      [this, alive = alive_, stream, cookie,
+      [this, alive = alive_, stream, cookie, asked = recalls_,
        done = std::move(done)](Result<idl::ListDirectoryReply> reply) mutable {
         if (!reply) {
           done(reply.error());
@@ -325,8 +390,14 @@ void FileSystem::Fill(DirectoryStream* stream, uint64_t cookie, StatusDone done)
           return;
         }
         stream->page = std::make_unique<idl::ListDirectoryReply>(std::move(*reply));
+        const idl::ListDirectoryReply& page = *stream->page;
+        const int64_t names_term = page.names_lease ? page.lease_term : 0;
         for (idl::DirectoryEntry& entry : stream->page->entries) {
-          if (entry.__isset.attr) entry.attr = Seen(std::move(entry.attr));
+          LearnName(stream->inode, entry.name, static_cast<uint64_t>(entry.inode), names_term,
+                    asked);
+          if (!entry.__isset.attr) continue;
+          Learn(entry.attr, entry.lease ? page.lease_term : 0, asked);
+          entry.attr = Seen(std::move(entry.attr));
         }
         stream->next = 0;
         stream->next_cookie = cookie;

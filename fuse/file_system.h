@@ -2,7 +2,8 @@
 // credentials. It knows nothing of FUSE; kernel.cc translates. Asynchronous and confined to the core's executor: every
 // function calls done exactly once, some within the call.
 //
-// Nothing is cached here but what this mount itself has not sent yet: every answer is the leader's.
+// Answers come from the leader, or from what this session holds leases on (docs/leases.md); the kernel is told how long it
+// may keep each.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,10 @@
 #include <vector>
 
 #include "common/client/core/client_core.h"
+#include "common/client/core/leases.h"
 #include "common/idl/idl_fwd.h"
+#include "fuse/kernel_cache.h"
+#include "fuse/lease_cache.h"
 #include "fuse/open_file.h"
 
 namespace dfs::fuse {
@@ -62,17 +66,29 @@ void FindDirectory(client::ClientCore& core, const std::string& path, int64_t de
 struct FileSystemOptions {
   uint64_t root = 1;         // the inode of the directory that is mounted
   uint32_t replication = 0;  // of new files; 0: the cluster's default
+  bool leases = true;        // otherwise nothing is cached
+  size_t max_leases = 100'000;
+  size_t max_names = 400'000;
 };
 
-class FileSystem {
+class FileSystem : private client::LeaseHolder, private WriteGate {
  public:
   using AttrDone = client::Done<idl::Attr>;
   using StatusDone = client::StatusDone;
 
   FileSystem(std::shared_ptr<client::ClientCore> core, FileSystemOptions options);
-  ~FileSystem();
+  ~FileSystem() override;
 
   uint64_t root() const { return options_.root; }
+
+  // ---- What the kernel may keep of an answer that is given now. In nanoseconds; 0: nothing.
+  /// Null: there is none (any more).
+  void SetKernelCache(KernelCache* kernel) { kernel_ = kernel; }
+  int64_t KeepAttrNs(uint64_t inode);
+  /// That the name leads there (LeaseCache::kAbsent: nowhere).
+  int64_t KeepNameNs(uint64_t parent, const std::string& name, uint64_t inode);
+  /// Whether the pages that it has of the file may stay when it is opened.
+  bool KeepPages(uint64_t inode);
 
   // ---- Names. name is one component; parent and inode are the kernel's node ids, which are the inodes' own.
   void Lookup(const Caller& who, uint64_t parent, std::string name, AttrDone done);
@@ -134,14 +150,61 @@ class FileSystem {
   void SendSetAttr(const Caller& who, uint64_t inode, const AttrChange& change, AttrDone done);
   void SendWhenFree(const Caller& who, const idl::SetAttrRequest& request, int64_t poll_ns,
                     int64_t deadline_ns, AttrDone done);
+
+  // ---- Leases (file_system_leases.cc)
+  bool Serving() const;
+  /// Answers from what is known under leases, if it can.
+  bool Answer(uint64_t parent, const std::string& name, AttrDone* done);
+  /// What came with an answer that was asked for when `recalls_` was `asked`.
+  void Learn(const idl::Attr& attr, int64_t lease_term, uint64_t asked);
+  void LearnName(uint64_t parent, const std::string& name, uint64_t inode, int64_t lease_term,
+                 uint64_t asked);
+  /// A change of this mount's own has made the name lead there.
+  void Changed(uint64_t parent, const std::string& name, uint64_t inode, uint64_t asked);
+  /// A change of this mount's own whose outcome for the name is not known.
+  void ForgetName(uint64_t parent, const std::string& name);
+  /// The kernel was told names, and may go on with them to the end of the term, that are not known here any more.
+  void KernelMayKeepNames();
+  /// With the attributes of both ends.
+  void ForgetNameAndInode(uint64_t parent, const std::string& name);
+  /// What is known after a change of this mount's own; then done.
+  UniqueFunction<void(Result<idl::AttrReply>)> Made(uint64_t parent, std::string name,
+                                                    AttrDone done);
+  StatusDone Removed(uint64_t parent, std::string name, StatusDone done);
+  StatusDone Forgetting(uint64_t inode, StatusDone done);
+  /// For requests whose answers may be kept; 0: none may.
+  int64_t LeaseSession();
+  void ForgetAttr(uint64_t inode) { cache_.DropAttr(inode); }
+  void ReturnEvicted();
+  void OnRecall(const idl::RecallRequest& recalls, Task done) override;
+  void OnTermEnded() override;
+  void ListHeld(std::vector<int64_t>* read, std::vector<int64_t>* write) const override;
+  // WriteGate
+  bool MayWrite(uint64_t inode) const override;
+  bool HoldsWrite(uint64_t inode) const override;
+  void AskToWrite(uint64_t inode, StatusDone done) override;
+  void OnTold(uint64_t inode) override;
+  void SendAcquire(uint64_t inode);
+  void Acquired(uint64_t inode, Status status);
+  void EndRecall(const std::vector<uint64_t>& inodes);
+
   /// The error that the descriptor was not told yet.
   static Status Untold(Descriptor* descriptor, Status status);
 
   const std::shared_ptr<client::ClientCore> core_;
   const FileSystemOptions options_;
+  LeaseCache cache_;
+  KernelCache* kernel_ = nullptr;
+  uint64_t recalls_ = 0;                 // so far, and ends of terms
+  int64_t kernel_keeps_until_ns_ = 0;    // names that are not in cache_ any more
+  std::map<uint64_t, int> recalling_;    // by inode: orders that are not answered yet
+  std::map<uint64_t, std::vector<StatusDone>> acquiring_;
+  bool ensuring_ = false;       // that there is a session to hold leases
+  bool plain_session_ = false;  // the cluster gives no leases
   std::map<uint64_t, std::weak_ptr<OpenFile>> files_;  // by inode
   std::map<Descriptor*, std::unique_ptr<Descriptor>> descriptors_;
   std::map<DirectoryStream*, std::unique_ptr<DirectoryStream>> streams_;
+  const std::shared_ptr<WriteGate*> gate_;  // this, as long as it lives
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 

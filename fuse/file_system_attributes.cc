@@ -144,7 +144,13 @@ void FileSystem::SendSetAttr(const Caller& who, uint64_t inode, const AttrChange
   request.size = static_cast<int64_t>(change.size);
   request.atime_ns = change.atime_ns;
   request.mtime_ns = change.mtime_ns;
-  SendWhenFree(who, request, kFirstPollNs, core_->Deadline(), WithOverlay(std::move(done)));
+  ForgetAttr(inode);
+  SendWhenFree(who, request, kFirstPollNs, core_->Deadline(),
+               WithOverlay([this, alive = alive_, inode,
+                            done = std::move(done)](Result<idl::Attr> attr) mutable {
+                 if (*alive) ForgetAttr(inode);
+                 done(std::move(attr));
+               }));
 }
 
 void FileSystem::SendWhenFree(const Caller& who, const idl::SetAttrRequest& request,
@@ -210,6 +216,13 @@ void FileSystem::ListXattrs(const Caller& who, uint64_t inode,
       });
 }
 
+FileSystem::StatusDone FileSystem::Forgetting(uint64_t inode, StatusDone done) {
+  return [this, alive = alive_, inode, done = std::move(done)](Status status) mutable {
+    if (*alive) ForgetAttr(inode);
+    done(std::move(status));
+  };
+}
+
 void FileSystem::SetXattr(const Caller& who, uint64_t inode, std::string name, std::string value,
                           int flags, StatusDone done) {
   idl::SetXattrRequest request;
@@ -217,14 +230,16 @@ void FileSystem::SetXattr(const Caller& who, uint64_t inode, std::string name, s
   request.name = std::move(name);
   request.value = std::move(value);
   request.flags = flags;
-  StatusChangeFor<idl::kSetXattr>(*core_, who, std::move(request), std::move(done));
+  StatusChangeFor<idl::kSetXattr>(*core_, who, std::move(request),
+                                  Forgetting(inode, std::move(done)));
 }
 
 void FileSystem::RemoveXattr(const Caller& who, uint64_t inode, std::string name, StatusDone done) {
   idl::RemoveXattrRequest request;
   request.ref.inode = static_cast<int64_t>(inode);
   request.name = std::move(name);
-  StatusChangeFor<idl::kRemoveXattr>(*core_, who, std::move(request), std::move(done));
+  StatusChangeFor<idl::kRemoveXattr>(*core_, who, std::move(request),
+                                     Forgetting(inode, std::move(done)));
 }
 
 }  // namespace dfs::fuse

@@ -27,7 +27,8 @@ void Init(void* userdata, fuse_conn_info* connection) {
   connection->time_gran = 1;
   // Pages of a file whose size or time has changed are dropped: what another mount has flushed is seen.
   connection->want |= connection->capable & (FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_PARALLEL_DIROPS |
-                                             FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS);
+                                             FUSE_CAP_ASYNC_READ | FUSE_CAP_READDIRPLUS |
+                                             FUSE_CAP_CACHE_SYMLINKS);  // a target never changes
   if (DefectOn(Defect::kMountPagesStay)) {
     connection->want &= ~static_cast<unsigned>(FUSE_CAP_AUTO_INVAL_DATA);
   }
@@ -37,6 +38,7 @@ void Init(void* userdata, fuse_conn_info* connection) {
                              FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_HANDLE_KILLPRIV |
                              FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
   auto* kernel = static_cast<Kernel::Impl*>(userdata);
+  kernel->loop.Post([kernel] { kernel->ForgetNames(); });  // whether it can
   if (kernel->on_ready) kernel->loop.Post(std::exchange(kernel->on_ready, nullptr));
 }
 
@@ -68,6 +70,7 @@ Kernel::Kernel(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Kernel::~Kernel() {
   Impl& k = *impl_;
+  k.files.SetKernelCache(nullptr);
   k.Unwatch();
   if (k.mounted) fuse_session_unmount(k.session);
   if (k.session != nullptr) fuse_session_destroy(k.session);
@@ -110,6 +113,7 @@ Result<std::unique_ptr<Kernel>> Kernel::Mount(rpc::EventLoop& loop, FileSystem& 
                   "cannot mount at " + raw->options.mount_point + " (the reason is above)");
   }
   raw->mounted = true;
+  files.SetKernelCache(raw);
   raw->fd = fuse_session_fd(raw->session);
   const int old = fcntl(raw->fd, F_GETFL);
   if (old < 0 || fcntl(raw->fd, F_SETFL, old | O_NONBLOCK) != 0) {
@@ -135,6 +139,26 @@ void Kernel::Impl::OnReadable() {
     fuse_session_process_buf(session, &buffer);
     if (fuse_session_exited(session) != 0) return End();
   }
+}
+
+// ---- What the kernel keeps ----------------------------------------------------------------------
+
+/// FUSE_NOTIFY_INC_EPOCH, of protocol 7.44 (Linux 6.17), which libfuse 3.14 does not know.
+void Kernel::Impl::ForgetNames() {
+  constexpr int32_t kIncEpoch = 8;
+  struct {
+    uint32_t length;
+    int32_t code;
+    uint64_t unique;  // 0: it answers nothing
+  } const message = {sizeof(message), kIncEpoch, 0};
+  if (ended || !mounted) return;
+  forgets_names = ::write(fd, &message, sizeof(message)) == sizeof(message);
+}
+
+void Kernel::Impl::ForgetAttributes(uint64_t inode) {
+  if (ended || !mounted) return;
+  // A negative offset: no pages, whose locks requests under way may hold.
+  fuse_lowlevel_notify_inval_inode(session, inode == files.root() ? FUSE_ROOT_ID : inode, -1, 0);
 }
 
 void Kernel::Impl::Unwatch() {

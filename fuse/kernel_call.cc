@@ -13,7 +13,10 @@ namespace {
 /// A call that a signal interrupts is given so long to end by itself: most signals are not there to end it, and what
 /// it changes may be on its way.
 constexpr int64_t kInterruptGraceNs = 250 * kMillisecond;
-constexpr double kNoCaching = 0.0;
+/// In FUSE's unit.
+double Seconds(int64_t ns) {
+  return static_cast<double>(ns) / static_cast<double>(kSecond);
+}
 
 timespec ToTimespec(int64_t ns) {
   timespec out;
@@ -71,13 +74,15 @@ mode_t TypeBits(idl::FileType::type type) {
   return S_IFREG;
 }
 
-fuse_entry_param ToEntry(const idl::Attr& attr) {
+fuse_entry_param ToEntry(FileSystem& files, uint64_t parent, const std::string& name,
+                         const idl::Attr& attr) {
   fuse_entry_param entry = {};
   entry.ino = static_cast<fuse_ino_t>(attr.inode);
   entry.generation = 0;  // inode numbers are never used again
   entry.attr = ToStat(attr);
-  entry.attr_timeout = kNoCaching;
-  entry.entry_timeout = kNoCaching;
+  const auto inode = static_cast<uint64_t>(attr.inode);
+  entry.attr_timeout = Seconds(files.KeepAttrNs(inode));
+  entry.entry_timeout = Seconds(files.KeepNameNs(parent, name, inode));
   return entry;
 }
 
@@ -133,18 +138,25 @@ void Call::ErrorNumber(int number) {
   if (Take()) fuse_reply_err(req_, number);
 }
 
-void Call::Entry(const Result<idl::Attr>& attr) {
-  if (!attr) return Error(attr.error());
-  if (!Take()) return;
-  const fuse_entry_param entry = ToEntry(*attr);
-  fuse_reply_entry(req_, &entry);
+void Call::Entry(uint64_t parent, const std::string& name, const Result<idl::Attr>& attr) {
+  fuse_entry_param entry = {};  // inode 0: there is no such name
+  if (attr) {
+    entry = ToEntry(files(), parent, name, *attr);
+  } else {
+    if (attr.error().Is(Code::kNotFound)) {
+      entry.entry_timeout = Seconds(files().KeepNameNs(parent, name, LeaseCache::kAbsent));
+    }
+    if (entry.entry_timeout == 0) return Error(attr.error());
+  }
+  if (Take()) fuse_reply_entry(req_, &entry);
 }
 
 void Call::Attr(const Result<idl::Attr>& attr) {
   if (!attr) return Error(attr.error());
   if (!Take()) return;
   const struct stat st = ToStat(*attr);
-  fuse_reply_attr(req_, &st, kNoCaching);
+  const int64_t keep_ns = files().KeepAttrNs(static_cast<uint64_t>(attr->inode));
+  fuse_reply_attr(req_, &st, Seconds(keep_ns));
 }
 
 void Call::Bytes(std::string_view bytes) {
@@ -167,9 +179,10 @@ void Call::Open(const fuse_file_info& info) {
   if (Take()) fuse_reply_open(req_, &info);
 }
 
-void Call::Create(const idl::Attr& attr, const fuse_file_info& info) {
+void Call::Create(uint64_t parent, const std::string& name, const idl::Attr& attr,
+                  const fuse_file_info& info) {
   if (!Take()) return;
-  const fuse_entry_param entry = ToEntry(attr);
+  const fuse_entry_param entry = ToEntry(files(), parent, name, attr);
   fuse_reply_create(req_, &entry, &info);
 }
 

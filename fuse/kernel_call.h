@@ -18,7 +18,7 @@ namespace dfs::fuse {
 /// The largest read, write or page of a directory: what the connection is told at its beginning.
 inline constexpr uint32_t kMaxIo = 1u << 20;
 
-struct Kernel::Impl {
+struct Kernel::Impl : KernelCache {
   rpc::EventLoop& loop;
   FileSystem& files;
   KernelOptions options;
@@ -28,11 +28,17 @@ struct Kernel::Impl {
   bool mounted = false;
   bool watching = false;
   bool ended = false;
+  bool forgets_names = false;
   std::function<void()> on_ready;
   std::function<void()> on_end;
 
   Impl(rpc::EventLoop& l, FileSystem& f, KernelOptions o)
       : loop(l), files(f), options(std::move(o)) {}
+
+  // KernelCache
+  bool ForgetsNames() const override { return forgets_names; }
+  void ForgetNames() override;
+  void ForgetAttributes(uint64_t inode) override;
   void OnReadable();
   void Unwatch();
   void End();
@@ -40,7 +46,9 @@ struct Kernel::Impl {
 
 mode_t TypeBits(idl::FileType::type type);
 int64_t ToNs(const timespec& time);
-fuse_entry_param ToEntry(const idl::Attr& attr);
+/// With how long the kernel may keep it, as the answer to `name` in `parent`.
+fuse_entry_param ToEntry(FileSystem& files, uint64_t parent, const std::string& name,
+                         const idl::Attr& attr);
 
 /// One request of the kernel's that is not answered yet. It is answered once: by its outcome, or with EINTR when a
 /// signal came and the outcome did not.
@@ -63,14 +71,15 @@ class Call : public std::enable_shared_from_this<Call> {
   void Error(const Status& status) { ErrorNumber(status.posix_errno()); }
   void ErrorNumber(int number);
   void Done(const Status& status) { ErrorNumber(status.ok() ? 0 : status.posix_errno()); }
-  void Entry(const Result<idl::Attr>& attr);
+  void Entry(uint64_t parent, const std::string& name, const Result<idl::Attr>& attr);
   void Attr(const Result<idl::Attr>& attr);
   void Bytes(std::string_view bytes);
   void Written(size_t count);
   void Link(const std::string& target);
   void XattrSize(size_t size);
   void Open(const fuse_file_info& info);
-  void Create(const idl::Attr& attr, const fuse_file_info& info);
+  void Create(uint64_t parent, const std::string& name, const idl::Attr& attr,
+              const fuse_file_info& info);
   void StatFs(const struct statvfs& stats);
 
  private:

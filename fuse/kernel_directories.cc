@@ -33,7 +33,8 @@ void ReleaseDir(fuse_req_t req, fuse_ino_t, fuse_file_info* info) {
 /// Packs entries into one reply as long as they fit.
 class DirectoryReply {
  public:
-  DirectoryReply(fuse_req_t req, size_t size, bool plus) : req_(req), plus_(plus), bytes_(size) {}
+  DirectoryReply(const CallPtr& call, uint64_t directory, size_t size, bool plus)
+      : call_(call), directory_(directory), plus_(plus), bytes_(size) {}
 
   /// attr: null when unknown.
   bool Add(const std::string& name, uint64_t inode, mode_t type, const idl::Attr* attr,
@@ -43,10 +44,10 @@ class DirectoryReply {
     fuse_entry_param entry = {};
     entry.attr.st_ino = static_cast<ino_t>(inode);
     entry.attr.st_mode = type;
-    if (attr != nullptr) entry = ToEntry(*attr);
+    if (attr != nullptr) entry = ToEntry(call_->files(), directory_, name, *attr);
     const size_t needed =
-        plus_ ? fuse_add_direntry_plus(req_, out, room, name.c_str(), &entry, cookie)
-              : fuse_add_direntry(req_, out, room, name.c_str(), &entry.attr, cookie);
+        plus_ ? fuse_add_direntry_plus(call_->req(), out, room, name.c_str(), &entry, cookie)
+              : fuse_add_direntry(call_->req(), out, room, name.c_str(), &entry.attr, cookie);
     if (needed > room) return false;
     used_ += needed;
     return true;
@@ -54,7 +55,8 @@ class DirectoryReply {
   std::string_view bytes() const { return {bytes_.data(), used_}; }
 
  private:
-  fuse_req_t req_;
+  const CallPtr call_;
+  const uint64_t directory_;
   const bool plus_;
   std::vector<char> bytes_;
   size_t used_ = 0;
@@ -67,7 +69,7 @@ void ReadDirectory(fuse_req_t req, size_t size, off_t offset, fuse_file_info* in
   call->files().Fill(stream, cookie, [call, stream, size, offset, plus](const Status& status) {
     if (!status.ok()) return call->Error(status);
     if (call->answered()) return;
-    DirectoryReply reply(call->req(), std::min<size_t>(size, kMaxIo), plus);
+    DirectoryReply reply(call, stream->inode, std::min<size_t>(size, kMaxIo), plus);
     // An inode of 0 in the extended form tells the kernel nothing but the name.
     bool room = true;
     if (offset < kDotCookie) room = reply.Add(".", stream->inode, S_IFDIR, nullptr, kDotCookie);

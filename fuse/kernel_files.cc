@@ -24,6 +24,7 @@ void Open(fuse_req_t req, fuse_ino_t ino, fuse_file_info* info) {
         if (!descriptor) return call->Error(descriptor.error());
         if (call->answered()) return call->files().Release(*descriptor);
         info.fh = reinterpret_cast<uint64_t>(*descriptor);
+        info.keep_cache = call->files().KeepPages((*descriptor)->file->inode()) ? 1 : 0;
         call->Open(info);
       });
 }
@@ -49,11 +50,13 @@ void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                                }
                              });
       },
-      [call, info = *info](Result<Opened> opened) mutable {
+      [call, info = *info, parent = call->Inode(parent),
+       name = std::string(name)](Result<Opened> opened) mutable {
         if (!opened) return call->Error(opened.error());
         if (call->answered()) return call->files().Release(opened->descriptor);
         info.fh = reinterpret_cast<uint64_t>(opened->descriptor);
-        call->Create(opened->attr, info);
+        call->files().KeepPages(static_cast<uint64_t>(opened->attr.inode));
+        call->Create(parent, name, opened->attr, info);
       });
 }
 

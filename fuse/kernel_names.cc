@@ -13,7 +13,8 @@ void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
       [call, parent = call->Inode(parent), name = std::string(name)](const Caller& who, auto done) {
         call->files().Lookup(who, parent, name, std::move(done));
       },
-      [call](const Result<idl::Attr>& attr) { call->Entry(attr); });
+      [call, parent = call->Inode(parent), name = std::string(name)](
+          const Result<idl::Attr>& attr) { call->Entry(parent, name, attr); });
 }
 
 /// Inodes are known by their number: there is nothing to forget.
@@ -45,7 +46,8 @@ void Mknod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev
                                                                                  auto done) {
         call->files().Mknod(who, parent, name, mode, rdev, std::move(done));
       },
-      [call](const Result<idl::Attr>& attr) { call->Entry(attr); });
+      [call, parent = call->Inode(parent), name = std::string(name)](
+          const Result<idl::Attr>& attr) { call->Entry(parent, name, attr); });
 }
 
 void Mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
@@ -56,7 +58,8 @@ void Mkdir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
                                                                            auto done) {
         call->files().Mkdir(who, parent, name, mode, std::move(done));
       },
-      [call](const Result<idl::Attr>& attr) { call->Entry(attr); });
+      [call, parent = call->Inode(parent), name = std::string(name)](
+          const Result<idl::Attr>& attr) { call->Entry(parent, name, attr); });
 }
 
 void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
@@ -87,7 +90,8 @@ void Symlink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* 
           const Caller& who, auto done) {
         call->files().Symlink(who, parent, name, target, std::move(done));
       },
-      [call](const Result<idl::Attr>& attr) { call->Entry(attr); });
+      [call, parent = call->Inode(parent), name = std::string(name)](
+          const Result<idl::Attr>& attr) { call->Entry(parent, name, attr); });
 }
 
 void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
@@ -111,7 +115,8 @@ void Link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t new_parent, const char* new
        new_name = std::string(new_name)](const Caller& who, auto done) {
         call->files().Link(who, ino, new_parent, new_name, std::move(done));
       },
-      [call](const Result<idl::Attr>& attr) { call->Entry(attr); });
+      [call, parent = call->Inode(new_parent), name = std::string(new_name)](
+          const Result<idl::Attr>& attr) { call->Entry(parent, name, attr); });
 }
 
 }  // namespace

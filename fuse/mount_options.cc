@@ -113,7 +113,11 @@ Status ApplyValue(const std::string& option, const std::string& name, const std:
     DFS_ASSIGN_OR_RETURN(const uint64_t count, Number(option, value, 1, 16));
     out->replication = static_cast<uint32_t>(count);
   } else if (name == "cache") {
-    return OnlyChoice(option, value, "none", {"leased", "single"});
+    if (OneOf(value, {"leased", "none"})) {
+      out->leases = value == "leased";
+      return Status();
+    }
+    return OnlyChoice(option, value, "leased and none", {"single"});
   } else if (name == "lock") {
     return OnlyChoice(option, value, "local", {"cluster", "none"});
   } else {

@@ -16,6 +16,7 @@ struct MountOptions {
   uint32_t replication = 0;  // of new files; 0: the cluster's default
   int64_t connect_timeout_ns = 30 * kSecond;
   bool foreground = false;
+  bool leases = true;  // cache=leased; otherwise nothing is cached
   bool fake = false;  // mount(8)'s -f: everything but the mounting
 };
 

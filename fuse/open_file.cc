@@ -18,9 +18,11 @@ constexpr uint64_t kMaxUnacked = 8u << 20;
 constexpr size_t kOpenBlocks = 4;  // a random writer keeps so many blocks open at once
 }  // namespace
 
-OpenFile::OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size)
+OpenFile::OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size,
+                   std::shared_ptr<WriteGate*> gate)
     : core_(std::move(core)),
       inode_(inode),
+      gate_(std::move(gate)),
       reader_(client::FileReader::ForInode(core_, inode, block_size)) {}
 
 OpenFile::~OpenFile() {
@@ -95,8 +97,21 @@ void OpenFile::Invalidate() {
 // ---- Writing ------------------------------------------------------------------------------------
 
 void OpenFile::WithWriter(WriterDone done) {
+  if (*gate_ != nullptr && !(*gate_)->MayWrite(inode_)) {
+    (*gate_)->AskToWrite(inode_, [self = shared_from_this(),
+                                  done = std::move(done)](Status status) mutable {
+      if (status.ok()) {
+        self->WithWriter(std::move(done));
+      } else {
+        done(std::move(status));
+      }
+    });
+    return;
+  }
   if (writer_ != nullptr && !closing_ && !writer_->error().ok()) NoteError(writer_->error());
-  if (writer_ != nullptr && !closing_ && !checking_ && !(Clean() && writer_->in_inode())) {
+  const bool alone = *gate_ != nullptr && (*gate_)->HoldsWrite(inode_);
+  if (writer_ != nullptr && !closing_ && !checking_ &&
+      (alone || !(Clean() && writer_->in_inode()))) {
     done(Status());
     return;
   }
@@ -152,10 +167,31 @@ void OpenFile::OnWriterOpened(Result<client::FileWriter::Ptr> writer) {
     error_noted_ = false;
   }
   RunWaiting(status);
+  for (WriterDone& then : std::exchange(when_opened_, {})) then(status);
+}
+
+void OpenFile::WhenOpened(client::StatusDone done,
+                          void (OpenFile::*then)(client::StatusDone)) {
+  when_opened_.push_back(
+      [self = shared_from_this(), then, done = std::move(done)](Status status) mutable {
+        if (status.ok()) {
+          (self.get()->*then)(std::move(done));
+        } else {
+          done(std::move(status));
+        }
+      });
 }
 
 void OpenFile::RunWaiting(const Status& status) {
-  for (WriterDone& done : std::exchange(waiting_, {})) done(status);
+  for (WriterDone& done : std::exchange(waiting_, {})) {
+    // What had the right to write when it came is done under it: whoever recalls it waits for that, so that two who write
+    // in turns both get on.
+    if (status.ok() && (writer_ == nullptr || closing_)) {
+      WithWriter(std::move(done));
+    } else {
+      done(status);
+    }
+  }
 }
 
 client::StatusDone OpenFile::Noting(client::StatusDone done) {
@@ -207,6 +243,10 @@ void OpenFile::TimesWereSet(int64_t mtime_ns) {
 }
 
 void OpenFile::Flush(client::StatusDone done) {
+  if (opening_) {
+    WhenOpened(std::move(done), &OpenFile::Flush);
+    return;
+  }
   if (closing_) {
     closing_waiters_.push_back(std::move(done));
     return;
@@ -219,8 +259,13 @@ void OpenFile::Flush(client::StatusDone done) {
   writer_->Flush(
       Noting([self = shared_from_this(), covers, done = std::move(done)](Status status) mutable {
         if (status.ok()) self->flushed_ = std::max(self->flushed_, covers);
+        self->Told();
         done(std::move(status));
       }));
+}
+
+void OpenFile::Told() {
+  if (*gate_ != nullptr) (*gate_)->OnTold(inode_);
 }
 
 void OpenFile::Sync(client::StatusDone done) {
@@ -255,7 +300,11 @@ void OpenFile::Truncate(uint64_t size, client::StatusDone done) {
         self->last_write_boot_ns_ = self->core_->Now();
         self->writer_->SetWriteTime(self->write_time_ns_);
         self->ArmTimer();
-        self->writer_->Truncate(size, self->Noting(std::move(done)));
+        self->writer_->Truncate(
+            size, self->Noting([self, done = std::move(done)](Status cut) mutable {
+              self->Told();
+              done(std::move(cut));
+            }));
       });
 }
 
@@ -290,15 +339,16 @@ void OpenFile::OnTimer() {
   ArmTimer();
 }
 
+void OpenFile::GiveUp(client::StatusDone done) {
+  CloseWriter([self = shared_from_this(), done = std::move(done)](Status status) mutable {
+    self->Invalidate();
+    done(std::move(status));
+  });
+}
+
 void OpenFile::CloseWriter(client::StatusDone done) {
   if (opening_) {
-    WithWriter([self = shared_from_this(), done = std::move(done)](Status status) mutable {
-      if (!status.ok()) {
-        done(std::move(status));
-      } else {
-        self->CloseWriter(std::move(done));
-      }
-    });
+    WhenOpened(std::move(done), &OpenFile::CloseWriter);
     return;
   }
   if (closing_) {
@@ -323,6 +373,7 @@ void OpenFile::CloseWriter(client::StatusDone done) {
                      self->writer_->Abandon();
                    }
                    self->closing_ = false;
+                   self->Told();
                    self->writer_.reset();
                    self->reader_->Invalidate();
                    for (client::StatusDone& waiter : std::exchange(self->closing_waiters_, {}))

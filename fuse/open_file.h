@@ -17,9 +17,24 @@
 
 namespace dfs::fuse {
 
+/// Who says when a file may be written to ahead of telling the namenode. Outlives all open files but those that are
+/// being closed.
+class WriteGate {
+ public:
+  virtual ~WriteGate() = default;
+  virtual bool MayWrite(uint64_t inode) const = 0;
+  /// Nobody else writes as long as that is so.
+  virtual bool HoldsWrite(uint64_t inode) const = 0;
+  virtual void AskToWrite(uint64_t inode, client::StatusDone done) = 0;
+  /// The namenode was told of what was written.
+  virtual void OnTold(uint64_t inode) = 0;
+};
+
 class OpenFile : public std::enable_shared_from_this<OpenFile> {
  public:
-  OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size);
+  /// gate: null when it is gone.
+  OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size,
+           std::shared_ptr<WriteGate*> gate);
   ~OpenFile();
 
   uint64_t inode() const { return inode_; }
@@ -47,6 +62,8 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   /// Cached places of blocks are asked for again when the file has changed since.
   void NoteVersion(int64_t data_version);
   void Invalidate();
+  /// Another mount is going to write: what was written here is told, and the writer let go.
+  void GiveUp(client::StatusDone done);
 
   /// Grows with every error of writing; what a descriptor compares to tell whether it was told.
   uint64_t errors() const { return errors_; }
@@ -55,11 +72,14 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
  private:
   using WriterDone = UniqueFunction<void(Status)>;
 
-  /// Calls back when writer_ is there and knows the content as it is.
+  void Told();
+  /// Calls back when this mount may write, and writer_ is there and knows the content as it is.
   void WithWriter(WriterDone done);
   void OpenWriter();
   void CheckWriter();
   void RunWaiting(const Status& status);
+  /// then, when the writer that is being opened is there and has taken what waited for it.
+  void WhenOpened(client::StatusDone done, void (OpenFile::*then)(client::StatusDone));
   /// Nothing of the writer's waits to be told to the namenode.
   bool Clean() const;
   /// Lets go of a clean writer of a small file that another mount has changed since.
@@ -75,6 +95,7 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
 
   const std::shared_ptr<client::ClientCore> core_;
   const uint64_t inode_;
+  const std::shared_ptr<WriteGate*> gate_;
   std::shared_ptr<client::FileReader> reader_;
   client::FileWriter::Ptr writer_;
   bool opening_ = false;
@@ -82,6 +103,7 @@ class OpenFile : public std::enable_shared_from_this<OpenFile> {
   bool closing_ = false;
   std::vector<WriterDone> waiting_;  // for the writer to open, or for the old one to close
   std::vector<client::StatusDone> closing_waiters_;
+  std::vector<WriterDone> when_opened_;  // after what waits for the writer to write
   int64_t data_version_ = -1;
   int descriptors_ = 0;
   int writable_ = 0;

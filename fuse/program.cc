@@ -164,7 +164,15 @@ class Mount {
                       done(inode.status());
                     });
     }));
+    files.leases = options_.leases;
     files_ = std::make_unique<FileSystem>(core_, files);
+    if (files.leases) {
+      DFS_RETURN_IF_ERROR(Wait([&](client::StatusDone done) {
+        core_->session().Ensure([done = std::move(done)](Result<uint64_t> session) mutable {
+          done(session.status());
+        });
+      }));
+    }
     DFS_ASSIGN_OR_RETURN(kernel_, Kernel::Mount(loop_, *files_, options_.kernel));
     return Status();
   }

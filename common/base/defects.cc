@@ -64,6 +64,26 @@ const char* DefectName(Defect d) {
       return "stale_term_command_accepted";
     case Defect::kReopenedBeforeCopied:
       return "reopened_before_copied";
+    case Defect::kGrowthNotCompared:
+      return "growth_not_compared";
+    case Defect::kLeaseNoGrace:
+      return "lease_no_grace";
+    case Defect::kLeaseGrantedDuringChange:
+      return "lease_granted_during_change";
+    case Defect::kLeaseNotRecalled:
+      return "lease_not_recalled";
+    case Defect::kLeaseRecallNotAwaited:
+      return "lease_recall_not_awaited";
+    case Defect::kLeaseWriterNotAsked:
+      return "lease_writer_not_asked";
+    case Defect::kLeaseTermIgnored:
+      return "lease_term_ignored";
+    case Defect::kLeaseRecallIgnored:
+      return "lease_recall_ignored";
+    case Defect::kLeaseOldGrantKept:
+      return "lease_old_grant_kept";
+    case Defect::kLeaseKernelNotTold:
+      return "lease_kernel_not_told";
     case Defect::kMountInlineStaleTail:
       return "mount_inline_stale_tail";
     case Defect::kMountGapNotZero:

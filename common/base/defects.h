@@ -27,6 +27,16 @@ enum class Defect : int {
   kStaleIncarnationAccepted, // protocols 1.3
   kStaleTermCommandAccepted, // raft-checklist 41
   kReopenedBeforeCopied,     // protocols 4.4: a writer closed its block to have it repaired, and does not wait
+  kGrowthNotCompared,        // protocols 3.5: a small file grows over what another session wrote to it
+  kLeaseNoGrace,             // protocols 3.4: a new leader does not wait for what sessions hold
+  kLeaseGrantedDuringChange, // protocols 3.1: leases are granted on what is being changed
+  kLeaseNotRecalled,         // protocols 3.1: a change does not recall
+  kLeaseRecallNotAwaited,    // protocols 3.1: a change is proposed before the holders have answered
+  kLeaseWriterNotAsked,      // design 5: a reader gets what the writer elsewhere has not told
+  kLeaseTermIgnored,         // protocols 2.1: a mount serves from its cache when its term has run out
+  kLeaseRecallIgnored,       // protocols 3.1: a mount answers a recall and goes on serving
+  kLeaseOldGrantKept,        // an answer that was overtaken by a recall is cached
+  kLeaseKernelNotTold,       // protocols 3.1: a recall does not reach what the kernel cached
   // The mount's, for tools/fsx.
   kMountInlineStaleTail,     // a small file cut and grown again shows its old end
   kMountGapNotZero,          // a write behind the end of a small file leaves no zeros before it

@@ -71,17 +71,62 @@ struct Empty {}
 
 // ---- Sessions -------------------------------------------------------------------------------------------
 
-struct OpenSessionRequest { 1: string client_name, 2: binary secret, 3: i64 nonce }   // nonce: makes a retried open the same session
+struct OpenSessionRequest {
+  1: string client_name
+  2: binary secret
+  3: i64 nonce             // makes a retried open the same session
+  4: bool caches           // it will hold leases: changes wait for it (docs/leases.md)
+}
 struct OpenSessionReply { 1: i64 session, 2: i64 incarnation, 3: i32 expiry_ms }
 struct ResumeSessionRequest { 1: i64 session, 2: binary secret, 3: i64 expected_incarnation }
-struct KeepAliveRequest { 1: i64 session, 2: i64 incarnation, 3: bool holds_state, 4: list<i64> open_inodes }
-struct KeepAliveReply { 1: i32 expiry_ms }
+struct KeepAliveRequest {
+  1: i64 session
+  2: i64 incarnation
+  3: bool holds_state
+  4: list<i64> open_inodes
+  5: list<i64> returned    // leases that the session gives back
+}
+// lease: this namenode leads under a valid leader lease, and knows what the session holds: its term is 3 s from the
+// sending of this keep-alive. tell_leases: it does not know; the session is to tell it (declare_leases).
+struct KeepAliveReply { 1: i32 expiry_ms, 2: i64 term, 3: bool lease, 4: bool tell_leases }
 struct CloseSessionRequest { 1: i64 session, 2: i64 incarnation }
+
+// ---- Leases (docs/leases.md) ------------------------------------------------------------------------------
+// A session that caches is granted leases with the answers to what it asks: an answer with `lease_term` (the leader's
+// term; 0: no) may be kept until it is recalled, and only while the session's own term runs.
+
+// All that the session holds, to a leader that does not know; in as many parts as it takes.
+struct DeclareLeasesRequest { 1: i64 session, 2: i64 incarnation, 3: i64 term, 4: list<i64> read_leases, 5: list<i64> write_leases, 6: bool last }
+
+// The right to write to a file ahead of telling anyone. Answered when nobody else holds a lease on it any more.
+struct AcquireLeaseRequest { 1: i64 session, 2: i64 incarnation, 3: i64 inode }
+struct AcquireLeaseReply { 1: Attr attr, 2: i64 lease_term }
+
+// Leader to client, over the connection the client opened; answered when nothing of it is served from a cache any more.
+enum RecallKind {
+  NAME = 1         // one name of a directory, and the directory's attributes; the lease stays
+  ATTRIBUTES = 2   // of a directory; the lease stays
+  INODE = 3        // all of it: the lease is gone, and the file's writer is closed
+  WRITE = 4        // what was written is to be told, and the write lease is gone; a read lease stays
+}
+struct Recall { 1: i64 inode, 2: i32 kind, 3: binary name }
+struct RecallRequest { 1: i64 session, 2: i64 term, 3: list<Recall> recalls }
 
 // ---- Reading the namespace ------------------------------------------------------------------------------
 
-struct StatRequest { 1: Ref ref, 2: bool follow, 3: Caller caller }   // follow: resolve a final symlink
-struct StatReply { 1: Attr attr, 2: binary symlink_target }
+struct StatRequest {
+  1: Ref ref
+  2: bool follow           // resolve a final symlink
+  3: Caller caller
+  4: i64 session           // that the lease is for
+}
+struct StatReply {
+  1: Attr attr
+  2: binary symlink_target
+  3: i64 lease_term        // attr may be kept
+  4: i64 name_lease_term   // the name may be kept, too
+  5: bool absent           // with session: there is no such name, which may be kept as well
+}
 
 struct ListDirectoryRequest {
   1: Ref ref
@@ -89,9 +134,25 @@ struct ListDirectoryRequest {
   3: i32 max_entries       // server caps at 10,000 and 256 KiB
   4: bool with_attributes
   5: Caller caller
+  6: i64 session           // that the leases are for
 }
-struct DirectoryEntry { 1: binary name, 2: i64 inode, 3: FileType type, 4: i64 cookie, 5: optional Attr attr, 6: optional binary symlink_target }
-struct ListDirectoryReply { 1: i64 directory, 2: list<DirectoryEntry> entries, 3: bool done, 4: i64 parent }
+struct DirectoryEntry {
+  1: binary name
+  2: i64 inode
+  3: FileType type
+  4: i64 cookie
+  5: optional Attr attr
+  6: optional binary symlink_target
+  7: bool lease            // attr may be kept, in the reply's lease_term
+}
+struct ListDirectoryReply {
+  1: i64 directory
+  2: list<DirectoryEntry> entries
+  3: bool done
+  4: i64 parent
+  5: i64 lease_term        // of the leases in this reply, whether there are any or not
+  6: bool names_lease      // the names may be kept
+}
 
 struct GetXattrRequest { 1: Ref ref, 2: binary name, 3: Caller caller }
 struct GetXattrReply { 1: binary value }
@@ -114,7 +175,7 @@ struct UsageReply { 1: Usage usage, 2: Attr attr }
 // ---- Changing the namespace -----------------------------------------------------------------------------
 
 struct MkdirRequest { 1: OpId op, 2: Ref ref, 3: i32 mode, 4: Caller caller, 5: bool parents }  // parents: as mkdir -p, also ok when it exists
-struct AttrReply { 1: Attr attr }
+struct AttrReply { 1: Attr attr, 2: i64 lease_term }   // lease_term: attr, and the name that was made, may be kept
 
 struct CreateRequest {
   1: OpId op
@@ -156,7 +217,7 @@ struct WritableBlock {
   10: i32 expected_replicas   // more than there are members: the block is short of them
 }
 // first_block: when one was opened (open_first_block, and the file was made or overwritten, and there are datanodes)
-struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data, 4: optional WritableBlock first_block }
+struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data, 4: optional WritableBlock first_block, 5: i64 lease_term }
 
 struct SymlinkRequest { 1: OpId op, 2: Ref ref, 3: binary target, 4: Caller caller }
 struct LinkRequest { 1: OpId op, 2: Ref existing, 3: Ref ref, 4: Caller caller }
@@ -197,11 +258,11 @@ struct LocatedBlock {
 }
 
 struct OpenFileRequest { 1: Ref ref, 2: bool for_write, 3: i64 session, 4: Caller caller, 5: bool truncate, 6: OpId op, 7: string client_host_id }
-struct OpenFileReply { 1: Attr attr, 2: bool has_inline_data, 3: binary inline_data, 4: list<LocatedBlock> blocks }   // the first 16 blocks, those of slots 0 to 15 among them
+struct OpenFileReply { 1: Attr attr, 2: bool has_inline_data, 3: binary inline_data, 4: list<LocatedBlock> blocks, 5: i64 lease_term }   // the first 16 blocks, those of slots 0 to 15 among them
 struct CloseFileRequest { 1: i64 inode, 2: i64 session }   // soft: the session no longer has it open
 
-struct GetBlocksRequest { 1: i64 inode, 2: i64 offset, 3: i64 length, 4: Caller caller, 5: string client_host_id }
-struct GetBlocksReply { 1: Attr attr, 2: list<LocatedBlock> blocks, 3: bool has_inline_data, 4: binary inline_data }
+struct GetBlocksRequest { 1: i64 inode, 2: i64 offset, 3: i64 length, 4: Caller caller, 5: string client_host_id, 6: i64 session }
+struct GetBlocksReply { 1: Attr attr, 2: list<LocatedBlock> blocks, 3: bool has_inline_data, 4: binary inline_data, 5: i64 lease_term }
 
 // Opens a slot's block for writing: commits {new stamp, members, writer session} before any byte changes.
 // A new block when the slot is a hole (expected_stamp 0); else all live finalized replicas of the stamp.
@@ -216,6 +277,7 @@ struct OpenBlockRequest {
   8: bool nothing_acknowledged   // of the caller's own open block: nobody ever acknowledged a byte of it, so
                                  // others may become its members
   9: bool await_copies     // closed to be repaired (protocols 4.4): kBusy while copies are being made, or could be
+  10: i64 data_version     // of a file that grows out of its inode: kConflict when another wrote its content since; 0: not compared
 }
 struct OpenBlockReply { 1: WritableBlock block }
 
@@ -353,6 +415,8 @@ service ClientService {
   OpenSessionReply resume_session(1: ResumeSessionRequest request) throws (1: DfsError e)
   KeepAliveReply keep_alive(1: KeepAliveRequest request) throws (1: DfsError e)
   Empty close_session(1: CloseSessionRequest request) throws (1: DfsError e)
+  Empty declare_leases(1: DeclareLeasesRequest request) throws (1: DfsError e)
+  AcquireLeaseReply acquire_lease(1: AcquireLeaseRequest request) throws (1: DfsError e)
   StatReply stat(1: StatRequest request) throws (1: DfsError e)
   ListDirectoryReply list_directory(1: ListDirectoryRequest request) throws (1: DfsError e)
   GetXattrReply get_xattr(1: GetXattrRequest request) throws (1: DfsError e)
@@ -384,6 +448,10 @@ service ClientService {
   ExplainReply explain(1: ExplainRequest request) throws (1: DfsError e)
   ExportReply export_namespace(1: ExportRequest request) throws (1: DfsError e)
   MoveToTrashReply move_to_trash(1: MoveToTrashRequest request) throws (1: DfsError e)
+}
+
+service ClientCallbacks {
+  Empty recall(1: RecallRequest request) throws (1: DfsError e)
 }
 
 // ---- Datanode to namenode -------------------------------------------------------------------------------

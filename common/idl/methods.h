@@ -12,6 +12,8 @@ namespace dfs::idl {
   X(kResumeSession, 2, "resume_session", ResumeSessionRequest, OpenSessionReply)                  \
   X(kKeepAlive, 3, "keep_alive", KeepAliveRequest, KeepAliveReply)                                \
   X(kCloseSession, 4, "close_session", CloseSessionRequest, Empty)                                \
+  X(kDeclareLeases, 5, "declare_leases", DeclareLeasesRequest, Empty)                             \
+  X(kAcquireLease, 6, "acquire_lease", AcquireLeaseRequest, AcquireLeaseReply)                    \
   X(kStat, 10, "stat", StatRequest, StatReply)                                                    \
   X(kListDirectory, 11, "list_directory", ListDirectoryRequest, ListDirectoryReply)               \
   X(kGetXattr, 12, "get_xattr", GetXattrRequest, GetXattrReply)                                   \
@@ -60,8 +62,11 @@ namespace dfs::idl {
   X(kOpenWriteStream, 140, "open_write", OpenWriteStreamRequest, OpenWriteStreamReply)            \
   X(kOpenReadStream, 141, "open_read", OpenReadStreamRequest, OpenReadStreamReply)
 
-#define DFS_ALL_METHODS(X) \
-  DFS_CLIENT_METHODS(X) DFS_DATANODE_METHODS(X) DFS_DATANODE_COMMANDS(X) DFS_STREAM_METHODS(X)
+#define DFS_CLIENT_CALLBACKS(X) X(kRecall, 180, "recall", RecallRequest, Empty)
+
+#define DFS_ALL_METHODS(X)                                                                    \
+  DFS_CLIENT_METHODS(X) DFS_DATANODE_METHODS(X) DFS_DATANODE_COMMANDS(X) DFS_STREAM_METHODS(X) \
+  DFS_CLIENT_CALLBACKS(X)
 
 enum MethodId : uint16_t {
 #define X(constant, number, name, request, reply) constant = number,

@@ -128,6 +128,7 @@ Status Service::OpenBlock(idl::OpenBlockRequest& request, std::unique_ptr<Op>& o
   command.slot = Unsigned(request.slot);
   command.expected_stamp = Stamp(Unsigned(request.expected_stamp));
   command.members_anew = request.nothing_acknowledged && Supports(kFeatureFirstBlock);
+  if (Supports(kFeatureCaches)) command.data_version = Unsigned(request.data_version);
   return Propose(op, command);
 }
 
@@ -160,7 +161,7 @@ Status Service::ExcludeMembers(idl::ExcludeMembersRequest& request, std::unique_
 }
 
 Status Service::CloseBlock(idl::CloseBlockRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish();
+  op->finish = AttrFinish(request.op);
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   if (request.members.size() > kMaxReplication) {
     return Status(Code::kInvalidArgument, "too many members");
@@ -194,7 +195,7 @@ Status Service::CloseBlock(idl::CloseBlockRequest& request, std::unique_ptr<Op>&
 }
 
 Status Service::CommitLength(idl::CommitLengthRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish();
+  op->finish = AttrFinish(request.op);
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   if (request.length < 0 || request.file_size < 0) {
     return Status(Code::kInvalidArgument, "a negative length");

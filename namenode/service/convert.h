@@ -1,6 +1,8 @@
 // Between the wire's structs and ours.
 #pragma once
 
+#include <memory>
+
 #include "common/auth/credentials.h"
 #include "common/base/status.h"
 #include "common/idl/idl_fwd.h"
@@ -11,6 +13,9 @@
 
 namespace dfs::idl {
 class Usage;
+}
+namespace dfs::rpc {
+class RpcPeer;
 }
 
 namespace dfs::nn {
@@ -24,6 +29,7 @@ struct PeerInfo {
   uint32_t uid = 0;
   uint32_t gid = 0;
   std::string address;  // for logs
+  std::weak_ptr<rpc::RpcPeer> connection;  // for what the leader asks of a session
   static PeerInfo Of(const rpc::PeerIdentity& peer);
 };
 

@@ -25,6 +25,8 @@ bool IsRead(rpc::Method m) {
     case idl::kGetBlocks:
     case idl::kOpenFile:  // may truncate as well; what it answers is read
     case idl::kKeepAlive:
+    case idl::kDeclareLeases:
+    case idl::kAcquireLease:
     case idl::kCloseFile:
     case idl::kReportBadReplica:
     case idl::kExplain:
@@ -52,6 +54,7 @@ Service::Service(const Parts& parts)
       state_(parts.machine.reader()),
       blocks_(parts.blocks),
       sessions_(parts.sessions),
+      leases_(parts.leases),
       trash_(parts.trash),
       exporter_(parts.exporter),
       audit_(parts.audit),
@@ -82,7 +85,9 @@ void Service::HandleRequest(rpc::Method method, Buffer request, const rpc::CallC
     Send(*responder, ClusterStatus());
     return;
   }
-  Run(method, request, PeerInfo::Of(*context.peer), std::move(responder));
+  PeerInfo peer = PeerInfo::Of(*context.peer);
+  peer.connection = context.connection;
+  Run(method, request, peer, std::move(responder));
 }
 
 void Service::HandleDisconnect(rpc::RpcPeer& peer, const Status&) {
@@ -104,11 +109,11 @@ void Service::Run(rpc::Method method, const Buffer& request, const PeerInfo& pee
     return;
   }
   if (!IsRead(method)) {
-    RunChange(method, request, peer, std::move(responder));
+    RunChange({method, nullptr, nullptr}, request, peer, std::move(responder));
     return;
   }
   if (replica_.HasLease()) {
-    RunRead(method, request, peer, std::move(responder));
+    RunRead({method, nullptr, nullptr}, request, peer, std::move(responder));
     return;
   }
   // No lease just now (or read_mode=readindex): a quorum round first.
@@ -118,104 +123,138 @@ void Service::Run(rpc::Method method, const Buffer& request, const PeerInfo& pee
     if (!status.ok()) {
       r->Fail(replica_.is_leader() ? status : replica_.NotLeader());
     } else {
-      RunRead(method, request, peer, std::move(r));
+      RunRead({method, nullptr, nullptr}, request, peer, std::move(r));
     }
   });
 }
 
-void Service::RunRead(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+void Service::RunAgain(std::unique_ptr<Op> op) {
+  if (!replica_.is_leader()) {
+    op->responder->Fail(replica_.NotLeader());
+  } else if (op->origin.method == idl::kOpenFile) {
+    RunRead(std::move(op->origin), op->request, op->peer, std::move(op->responder));
+  } else {
+    RunChange(std::move(op->origin), op->request, op->peer, std::move(op->responder));
+  }
+}
+
+void Service::ReadAgain(Origin origin, const Buffer& request, const PeerInfo& peer,
+                        rpc::ResponderPtr responder) {
+  auto shared = std::make_shared<rpc::ResponderPtr>(std::move(responder));
+  leases_.Flush(awaiting_, std::exchange(awaited_, {}),
+                [this, alive = std::weak_ptr<char>(alive_), origin = std::move(origin), request,
+                 peer, shared]() mutable {
+                  if (alive.expired()) return;
+                  if (!replica_.is_leader()) return (*shared)->Fail(replica_.NotLeader());
+                  written_out_ = true;
+                  RunRead(std::move(origin), request, peer, std::move(*shared));
+                  written_out_ = false;
+                });
+}
+
+void Service::RunRead(Origin origin, const Buffer& request, const PeerInfo& peer,
                       rpc::ResponderPtr responder) {
-  switch (method) {
+  switch (origin.method) {
     case idl::kStat:
-      return Read(request, peer, std::move(responder), &Service::Stat);
+      return Read(origin, request, peer, std::move(responder), &Service::Stat);
     case idl::kListDirectory:
-      return Read(request, peer, std::move(responder), &Service::ListDirectory);
+      return Read(origin, request, peer, std::move(responder), &Service::ListDirectory);
     case idl::kGetXattr:
-      return Read(request, peer, std::move(responder), &Service::GetXattr);
+      return Read(origin, request, peer, std::move(responder), &Service::GetXattr);
     case idl::kListXattrs:
-      return Read(request, peer, std::move(responder), &Service::ListXattrs);
+      return Read(origin, request, peer, std::move(responder), &Service::ListXattrs);
     case idl::kStatFs:
-      return Read(request, peer, std::move(responder), &Service::StatFs);
+      return Read(origin, request, peer, std::move(responder), &Service::StatFs);
     case idl::kUsage:
-      return Read(request, peer, std::move(responder), &Service::GetUsage);
+      return Read(origin, request, peer, std::move(responder), &Service::GetUsage);
     case idl::kGetBlocks:
-      return Read(request, peer, std::move(responder), &Service::GetBlocks);
+      return Read(origin, request, peer, std::move(responder), &Service::GetBlocks);
     case idl::kOpenFile:
-      return Change(request, peer, std::move(responder), &Service::OpenFile);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::OpenFile);
     case idl::kKeepAlive:
-      return Read(request, peer, std::move(responder), &Service::KeepAlive);
+      return Read(origin, request, peer, std::move(responder), &Service::KeepAlive);
+    case idl::kDeclareLeases:
+      return Read(origin, request, peer, std::move(responder), &Service::DeclareLeases);
+    case idl::kAcquireLease: {
+      idl::AcquireLeaseRequest decoded;
+      if (!rpc::DecodeRequest(request, &decoded, responder)) return;
+      return AcquireLease(decoded, peer, std::move(responder));
+    }
     case idl::kCloseFile:
-      return Read(request, peer, std::move(responder), &Service::CloseFile);
+      return Read(origin, request, peer, std::move(responder), &Service::CloseFile);
     case idl::kReportBadReplica:
-      return Read(request, peer, std::move(responder), &Service::ReportBadReplica);
+      return Read(origin, request, peer, std::move(responder), &Service::ReportBadReplica);
     case idl::kExplain:
-      return Read(request, peer, std::move(responder), &Service::Explain);
+      return Read(origin, request, peer, std::move(responder), &Service::Explain);
     case idl::kExport:
-      return Read(request, peer, std::move(responder), &Service::Export);
+      return Read(origin, request, peer, std::move(responder), &Service::Export);
     default:
       responder->Fail(Status(Code::kInternal, "no such read"));
       return;
   }
 }
 
-void Service::RunChange(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+void Service::RunChange(Origin origin, const Buffer& request, const PeerInfo& peer,
                         rpc::ResponderPtr responder) {
-  switch (method) {
+  switch (origin.method) {
     case idl::kOpenSession:
-      return Change(request, peer, std::move(responder), &Service::OpenSession);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::OpenSession);
     case idl::kResumeSession:
-      return Change(request, peer, std::move(responder), &Service::ResumeSession);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::ResumeSession);
     case idl::kCloseSession:
-      return Change(request, peer, std::move(responder), &Service::CloseSession);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::CloseSession);
     case idl::kMkdir:
-      return Change(request, peer, std::move(responder), &Service::Mkdir);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Mkdir);
     case idl::kCreate:
-      return Change(request, peer, std::move(responder), &Service::Create);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Create);
     case idl::kSymlink:
-      return Change(request, peer, std::move(responder), &Service::Symlink);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Symlink);
     case idl::kLink:
-      return Change(request, peer, std::move(responder), &Service::Link);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Link);
     case idl::kUnlink:
-      return Change(request, peer, std::move(responder), &Service::Unlink);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Unlink);
     case idl::kRmdir:
-      return Change(request, peer, std::move(responder), &Service::Rmdir);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Rmdir);
     case idl::kRemoveTree:
-      return Change(request, peer, std::move(responder), &Service::RemoveTree);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::RemoveTree);
     case idl::kRename:
-      return Change(request, peer, std::move(responder), &Service::Rename);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::Rename);
     case idl::kSetAttr:
-      return Change(request, peer, std::move(responder), &Service::SetAttr);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::SetAttr);
     case idl::kSetXattr:
-      return Change(request, peer, std::move(responder), &Service::SetXattr);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::SetXattr);
     case idl::kRemoveXattr:
-      return Change(request, peer, std::move(responder), &Service::RemoveXattr);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::RemoveXattr);
     case idl::kOpenBlock:
-      return Change(request, peer, std::move(responder), &Service::OpenBlock);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::OpenBlock);
     case idl::kExcludeMembers:
-      return Change(request, peer, std::move(responder), &Service::ExcludeMembers);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::ExcludeMembers);
     case idl::kCloseBlock:
-      return Change(request, peer, std::move(responder), &Service::CloseBlock);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::CloseBlock);
     case idl::kReleaseBlocks:
-      return Change(request, peer, std::move(responder), &Service::ReleaseBlocks);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::ReleaseBlocks);
     case idl::kCommitLength:
-      return Change(request, peer, std::move(responder), &Service::CommitLength);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::CommitLength);
     case idl::kWriteInline:
-      return Change(request, peer, std::move(responder), &Service::WriteInline);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::WriteInline);
     case idl::kMoveToTrash:
-      return Change(request, peer, std::move(responder), &Service::MoveToTrash);
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::MoveToTrash);
     default:
-      responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(method)));
+      responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(origin.method)));
       return;
   }
 }
 
 template <class Req, class Rep>
-void Service::Read(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+void Service::Read(const Origin& origin, const Buffer& request, const PeerInfo& peer,
+                   rpc::ResponderPtr responder,
                    Result<Rep> (Service::*handler)(const Req&, const PeerInfo&)) {
   Req decoded;
   if (!rpc::DecodeRequest(request, &decoded, responder)) return;
   Result<Rep> reply = (this->*handler)(decoded, peer);
-  if (reply) {
+  if (!awaited_.empty()) {
+    ReadAgain(origin, request, peer, std::move(responder));
+  } else if (reply) {
     Send(*responder, *reply);
     return;
   }
@@ -230,7 +269,8 @@ void Service::Read(const Buffer& request, const PeerInfo& peer, rpc::ResponderPt
 }
 
 template <class Req>
-void Service::Change(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+void Service::Change(Origin origin, const Buffer& request, const PeerInfo& peer,
+                     rpc::ResponderPtr responder,
                      Status (Service::*handler)(Req&, std::unique_ptr<Op>&)) {
   Req decoded;
   if (!rpc::DecodeRequest(request, &decoded, responder)) return;
@@ -241,7 +281,13 @@ void Service::Change(const Buffer& request, const PeerInfo& peer, rpc::Responder
     op->audit = std::make_unique<AuditEvent>();
     DescribeForAudit(decoded, op->audit.get());
   }
+  op->origin = std::move(origin);
+  op->request = request;
   Status status = (this->*handler)(decoded, op);
+  if (!awaited_.empty()) {
+    ReadAgain(std::move(op->origin), request, peer, std::move(op->responder));
+    return;
+  }
   // A handler that fails leaves the op; one that proposed has taken it.
   if (!status.ok() && op != nullptr) Refuse(std::move(op), std::move(status));
 }
@@ -292,10 +338,23 @@ Status Service::Begin(const idl::OpId& id, const idl::Caller* caller, Op* op) {
 }
 
 Status Service::Propose(std::unique_ptr<Op>& op, const CommandBody& body) {
+  auto waiting = std::make_shared<std::unique_ptr<Op>>();
+  const bool alone = leases_.TryChange(op->header.session, TouchedBy(body, state_),
+                                       &op->origin.change,
+                                       [this, alive = std::weak_ptr<char>(alive_), waiting] {
+                                         if (alive.expired() || *waiting == nullptr) return;
+                                         RunAgain(std::move(*waiting));
+                                       });
+  if (!alone) {
+    *waiting = std::move(op);
+    return Status();
+  }
   std::string command = EncodeCommand(op->header, body);
   replica_.Propose(std::move(command), [this, alive = std::weak_ptr<char>(alive_),
                                         mine = std::move(op)](Result<std::string> reply) {
-    if (!alive.expired()) Answer(*mine, PayloadOf(std::move(reply)));
+    if (alive.expired()) return;
+    mine->origin.change.reset();  // it is applied: what it says may be kept
+    Answer(*mine, PayloadOf(std::move(reply)));
   });
   return Status();
 }
@@ -328,11 +387,13 @@ bool Service::Replay(Op& op, Status* why) {
   return true;
 }
 
-Service::Finish Service::AttrFinish() {
-  return [](std::string_view payload) -> Result<Buffer> {
+Service::Finish Service::AttrFinish(const idl::OpId& op) {
+  return [this, session = SessionId(Unsigned(op.session))](
+             std::string_view payload) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(AttrResult result, DecodeResult<AttrResult>(payload));
     idl::AttrReply reply;
     ToIdl(result.attr, &reply.attr);
+    reply.lease_term = LeaseTerm(session, result.attr.id, result.attr.IsRegular());
     return idl::Encode(reply);
   };
 }

@@ -45,7 +45,8 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   SessionId opener = request.open_for_write ? SessionId(Unsigned(request.op.session)) : SessionId();
   const bool open_first = request.open_first_block && !request.has_inline_data && opener.valid() &&
                           Supports(kFeatureFirstBlock);
-  op->finish = [this, opener, open_first](std::string_view payload) -> Result<Buffer> {
+  const SessionId session(Unsigned(request.op.session));
+  op->finish = [this, session, opener, open_first](std::string_view payload) -> Result<Buffer> {
     idl::CreateReply reply;
     CreateResult result;
     if (open_first) {
@@ -59,6 +60,7 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
       DFS_ASSIGN_OR_RETURN(result, DecodeResult<CreateResult>(payload));
     }
     ToIdl(result.attr, &reply.attr);
+    reply.lease_term = LeaseTerm(session, result.attr.id, result.attr.IsRegular());
     reply.created = result.created;
     if (!result.created && result.attr.has_inline) {
       DFS_ASSIGN_OR_RETURN(Inode inode, state_.GetInode(result.attr.id));
@@ -106,7 +108,7 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
 }
 
 Status Service::WriteInline(idl::WriteInlineRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish();
+  op->finish = AttrFinish(request.op);
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   if (request.data.size() > options_.name_space.inline_limit) {
     return Status(Code::kInvalidArgument, "inline data above the limit");
@@ -131,11 +133,13 @@ Status Service::OpenFile(idl::OpenFileRequest& request, std::unique_ptr<Op>& op)
   // By inode: its descriptor was opened before, with whatever permission was right then.
   bool has_it = request.ref.path.empty() && sessions_.HasOpen(session, inode.id);
   if (!has_it) DFS_RETURN_IF_ERROR(CheckAccess(who, OwnershipOf(inode), wanted));
+  if (AwaitWriter(session, inode)) return Awaiting();
   if (request.truncate && (inode.size > 0 || inode.block_count > 0)) {
     op->finish = [this, id = inode.id, session,
                   host = request.client_host_id](std::string_view) -> Result<Buffer> {
       DFS_RETURN_IF_ERROR(sessions_.Opened(session, id));
       DFS_ASSIGN_OR_RETURN(idl::OpenFileReply reply, OpenReply(id, host));
+      reply.lease_term = LeaseTerm(session, id, true);
       return idl::Encode(reply);
     };
     DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
@@ -146,6 +150,7 @@ Status Service::OpenFile(idl::OpenFileRequest& request, std::unique_ptr<Op>& op)
   }
   DFS_RETURN_IF_ERROR(sessions_.Opened(session, inode.id));
   DFS_ASSIGN_OR_RETURN(idl::OpenFileReply reply, OpenReply(inode.id, request.client_host_id));
+  reply.lease_term = LeaseTerm(session, inode.id, true);
   Send(*op->responder, reply);
   op.reset();
   return Status();
@@ -186,8 +191,11 @@ Result<idl::GetBlocksReply> Service::GetBlocks(const idl::GetBlocksRequest& requ
       who.uid != inode.uid) {
     return Status(Code::kAccessDenied, "permission denied");
   }
+  const SessionId session(Unsigned(request.session));
+  if (AwaitWriter(session, inode)) return Awaiting();
   idl::GetBlocksReply reply;
   ToIdl(inode, &reply.attr);
+  reply.lease_term = LeaseTerm(session, inode.id, true);
   reply.has_inline_data = inode.has_inline;
   if (inode.block_count > 0 && inode.block_size > 0) {
     uint64_t offset = Unsigned(request.offset);

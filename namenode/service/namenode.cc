@@ -12,6 +12,7 @@
 #include "namenode/service/reclaimer.h"
 #include "namenode/service/service.h"
 #include "namenode/service/trash.h"
+#include "namenode/sessions/lease_manager.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/state_machine.h"
 #include "namenode/state/store.h"
@@ -67,6 +68,7 @@ struct Namenode::Impl : public StateObserver,
   std::unique_ptr<DatanodeLink> link;
   std::unique_ptr<BlockManager> blocks;
   std::unique_ptr<SessionManager> sessions;
+  std::unique_ptr<LeaseManager> leases;
   std::unique_ptr<Reclaimer> reclaimer;
   std::unique_ptr<Trash> trash;
   std::unique_ptr<Exporter> exporter;
@@ -80,7 +82,9 @@ struct Namenode::Impl : public StateObserver,
   void Accept(rpc::ConnectionPtr connection);
   void Stop();
   void ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done,
-                  Credentials caller = Credentials::Root());
+                  Credentials caller = Credentials::Root(),
+                  LeaseManager::ChangePtr change = nullptr);
+  std::vector<Session> AllSessions();
   void InitializeCluster();
   void RaiseFeatureLevel();
   void ProposeMeta(uint32_t feature_level);
@@ -94,15 +98,27 @@ struct Namenode::Impl : public StateObserver,
     blocks->OnBlockChanged(block, record);
   }
   void OnBlockRemoved(BlockId block) override { blocks->OnBlockRemoved(block); }
-  void OnSessionOpened(const Session& session) override { sessions->OnSessionOpened(session); }
-  void OnSessionResumed(const Session& session) override { sessions->OnSessionResumed(session); }
-  void OnSessionEnded(SessionId session) override { sessions->OnSessionEnded(session); }
+  void OnSessionOpened(const Session& session) override {
+    sessions->OnSessionOpened(session);
+    leases->OnSessionOpened(session);
+  }
+  void OnSessionResumed(const Session& session) override {
+    sessions->OnSessionResumed(session);
+    leases->OnSessionResumed(session);
+  }
+  void OnSessionEnded(SessionId session) override {
+    sessions->OnSessionEnded(session);
+    leases->OnSessionEnded(session);
+    service->OnSessionEnded(session);
+  }
   void OnInodeRemoved(InodeId inode) override { sessions->OnInodeRemoved(inode); }
   void OnTodoAdded(InodeId) override { reclaimer->Kick(); }
   void OnStateReplaced() override { blocks->OnStateReplaced(); }
   // LeadershipListener
   void OnLeading(Term term) override {
     LogInfo("leading term {}", term);
+    // Before anybody proposes.
+    leases->OnLeading(term, AllSessions());
     InitializeCluster();
     RaiseFeatureLevel();
     blocks->OnLeading(term);
@@ -117,6 +133,7 @@ struct Namenode::Impl : public StateObserver,
     service->OnLeadershipLost(term);
     exporter->Drop();
     trash->OnLeadershipLost();
+    leases->OnLeadershipLost();
     reclaimer->OnLeadershipLost();
     sessions->OnLeadershipLost();
     blocks->OnLeadershipLost();
@@ -154,6 +171,12 @@ Status Namenode::Impl::Open() {
   };
   sessions = std::make_unique<SessionManager>(SessionOptionsOf(options), executor, reader, propose);
   reclaimer = std::make_unique<Reclaimer>(executor, reader, *sessions, propose);
+  leases = std::make_unique<LeaseManager>(
+      options.leases, executor,
+      [this](SessionId session, const std::vector<RecallOrder>& orders,
+             UniqueFunction<void(Status)> done) {
+        service->Recall(session, orders, std::move(done));
+      });
   trash = std::make_unique<Trash>(
       options.trash_keep_ns, executor, reader,
       [this] {
@@ -171,8 +194,8 @@ Status Namenode::Impl::Open() {
   exporter = std::make_unique<Exporter>(directory->export_path(), *world.env, world.open_store,
                                         *machine, executor);
   service = std::make_unique<Service>(Service::Parts{options, executor, *replica, *machine, *blocks,
-                                                     *sessions, *trash, *exporter, world.audit,
-                                                     token_key});
+                                                     *sessions, *leases, *trash, *exporter,
+                                                     world.audit, token_key});
   service->on_disconnect = [this](rpc::RpcPeer& peer) {
     // Not while it is in a call of its own.
     executor.Post([weak = weak_from_this(), gone = peer.shared_from_this()] {
@@ -201,13 +224,42 @@ void Namenode::Impl::Accept(rpc::ConnectionPtr connection) {
 }
 
 void Namenode::Impl::ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done,
-                                Credentials caller) {
+                                Credentials caller, LeaseManager::ChangePtr change) {
+  struct Waiting {
+    CommandBody body;
+    UniqueFunction<void(Result<std::string>)> done;
+    Credentials caller;
+    LeaseManager::ChangePtr change;
+  };
+  auto waiting = std::make_shared<Waiting>();
+  const bool alone = leases->TryChange(
+      SessionId(), TouchedBy(body, machine->reader()), &change,
+      [weak = weak_from_this(), waiting] {
+        auto impl = weak.lock();
+        if (!impl || !waiting->done) return;
+        impl->ProposeOwn(std::move(waiting->body), std::move(waiting->done),
+                         std::move(waiting->caller), waiting->change);
+      });
+  if (!alone) {
+    *waiting = {std::move(body), std::move(done), std::move(caller), std::move(change)};
+    return;
+  }
   CommandHeader header;
   header.now_ns = executor.clock().WallNs();
   header.caller = std::move(caller);
-  replica->Propose(
-      EncodeCommand(header, body),
-      [done = std::move(done)](Result<std::string> reply) { done(PayloadOf(std::move(reply))); });
+  replica->Propose(EncodeCommand(header, body),
+                   [change = std::move(change),
+                    done = std::move(done)](Result<std::string> reply) mutable {
+                     change.reset();
+                     done(PayloadOf(std::move(reply)));
+                   });
+}
+
+std::vector<Session> Namenode::Impl::AllSessions() {
+  std::vector<Session> all;
+  Status status = machine->reader().ForEachSession([&](const Session& s) { all.push_back(s); });
+  if (!status.ok()) LogError("cannot list the sessions: {}", status.ToString());
+  return all;
 }
 
 void Namenode::Impl::InitializeCluster() {
@@ -266,6 +318,7 @@ void Namenode::Impl::Stop() {
   service.reset();
   exporter.reset();
   trash.reset();
+  leases.reset();
   sessions.reset();
   blocks.reset();
   link.reset();
@@ -329,6 +382,9 @@ BlockManager& Namenode::blocks() {
 }
 const Service& Namenode::service() const {
   return *impl_->service;
+}
+LeaseManager& Namenode::leases() {
+  return *impl_->leases;
 }
 SessionManager& Namenode::sessions() {
   return *impl_->sessions;

@@ -15,11 +15,13 @@
 #include "common/base/status.h"
 #include "common/rpc/transport.h"
 #include "namenode/replication/replica.h"
+#include "namenode/sessions/lease_options.h"
 
 namespace dfs::nn {
 
 struct AuditEvent;
 class BlockManager;
+class LeaseManager;
 class Service;
 class SessionManager;
 class StateMachine;
@@ -56,6 +58,7 @@ struct NamenodeOptions {
   int64_t session_expiry_ns = 30 * kSecond;
   /// What was removed into the trash goes for good after so long; 0: nothing is moved there.
   int64_t trash_keep_ns = 24 * 3600 * kSecond;
+  LeaseOptions leases;
   /// Who owns the root of a new cluster.
   uint32_t root_uid = 0;
   uint32_t root_gid = 0;
@@ -104,6 +107,7 @@ class Namenode {
   StateMachine& state_machine();
   BlockManager& blocks();
   SessionManager& sessions();
+  LeaseManager& leases();
   const Service& service() const;
 
  private:

@@ -51,9 +51,22 @@ std::vector<SessionId> Service::OpenersOf(const ResolvedPath& path) const {
 
 Result<idl::StatReply> Service::Stat(const idl::StatRequest& request, const PeerInfo& peer) {
   DFS_ASSIGN_OR_RETURN(Credentials who, CredentialsOf(peer, request.caller));
-  DFS_ASSIGN_OR_RETURN(Inode inode, ResolveInode(request.ref, who, request.follow));
+  const SessionId session(Unsigned(request.session));
   idl::StatReply reply;
+  const bool one_name = session.valid() && !request.follow && !request.ref.path.empty() &&
+                        request.ref.path.find('/') == std::string::npos;
+  if (one_name) {
+    DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, who, false));
+    reply.name_lease_term = LeaseTerm(session, path.parent, false);
+    if (!path.inode) {
+      reply.absent = true;
+      return reply;
+    }
+  }
+  DFS_ASSIGN_OR_RETURN(Inode inode, ResolveInode(request.ref, who, request.follow));
+  if (AwaitWriter(session, inode)) return Awaiting();
   ToIdl(inode, &reply.attr);
+  reply.lease_term = LeaseTerm(session, inode.id, inode.IsRegular());
   if (inode.IsSymlink()) reply.symlink_target = std::move(inode.inline_data);
   return reply;
 }
@@ -81,6 +94,9 @@ Result<idl::ListDirectoryReply> Service::ListDirectory(const idl::ListDirectoryR
   reply.directory = Signed(inode.id.value);
   reply.parent = Signed(inode.parent.value);
   reply.done = page.done;
+  const SessionId session(Unsigned(request.session));
+  reply.lease_term = Signed(leases_.term());
+  reply.names_lease = LeaseTerm(session, inode.id, false) != 0;
   reply.entries.reserve(page.entries.size());
   for (DirectoryEntry& e : page.entries) {
     idl::DirectoryEntry& out = reply.entries.emplace_back();
@@ -90,7 +106,9 @@ Result<idl::ListDirectoryReply> Service::ListDirectory(const idl::ListDirectoryR
     out.cookie = Signed(e.cookie);
     if (!e.inode) continue;
     out.__isset.attr = true;
+    AwaitWriter(session, *e.inode);
     ToIdl(*e.inode, &out.attr);
+    out.lease = LeaseTerm(session, e.inode->id, e.inode->IsRegular()) != 0;
     if (e.inode->IsSymlink()) out.__set_symlink_target(std::move(e.inode->inline_data));
   }
   return reply;
@@ -180,7 +198,7 @@ Status Service::Mkdir(idl::MkdirRequest& request, std::unique_ptr<Op>& op) {
 }
 
 Status Service::Symlink(idl::SymlinkRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish();
+  op->finish = AttrFinish(request.op);
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller, false));
   DFS_RETURN_IF_ERROR(CheckHasName(path, Code::kAlreadyExists));
@@ -192,7 +210,7 @@ Status Service::Symlink(idl::SymlinkRequest& request, std::unique_ptr<Op>& op) {
 }
 
 Status Service::Link(idl::LinkRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish();
+  op->finish = AttrFinish(request.op);
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(Inode existing, ResolveInode(request.existing, op->header.caller, false));
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller, false));
@@ -274,7 +292,7 @@ Status Service::Rename(idl::RenameRequest& request, std::unique_ptr<Op>& op) {
 }
 
 Status Service::SetAttr(idl::SetAttrRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish();
+  op->finish = AttrFinish(request.op);
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(Inode inode, ResolveInode(request.ref, op->header.caller, request.follow));
   if (request.size < 0) return Status(Code::kInvalidArgument, "a negative size");

@@ -3,6 +3,7 @@
 //   dispatch.cc            requests in, replies out, leadership and read barrier
 //   namespace_handlers.cc  names and attributes          file_handlers.cc   open, list blocks, inline
 //   block_handlers.cc      blocks for writing            session_handlers.cc
+//   lease_handlers.cc      leases: granted, declared, recalled
 //   datanode_handlers.cc   register, heartbeat, reports  admin_handlers.cc  cluster status
 //   trash_handlers.cc      removing into the trash       explain_handlers.cc
 //   audit.cc               what the audit log is told
@@ -13,6 +14,7 @@
 
 #include <array>
 #include <deque>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -27,6 +29,7 @@
 #include "namenode/service/exporter.h"
 #include "namenode/service/namenode.h"
 #include "namenode/service/trash.h"
+#include "namenode/sessions/lease_manager.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/commands.h"
 #include "namenode/state/reader.h"
@@ -46,6 +49,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
     StateMachine& machine;
     BlockManager& blocks;
     SessionManager& sessions;
+    LeaseManager& leases;
     Trash& trash;
     Exporter& exporter;
     AuditSink audit;        // null: there is no audit log
@@ -62,6 +66,10 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
 
   void OnLeading(Term term) override;
   void OnLeadershipLost(Term term) override;
+  /// LeaseManager's: asks a session to give up leases.
+  void Recall(SessionId session, const std::vector<RecallOrder>& orders,
+              UniqueFunction<void(Status)> done);
+  void OnSessionEnded(SessionId session) { session_peers_.erase(session); }
   /// Answers what waits and drops the callbacks under way.
   void Stop();
 
@@ -74,6 +82,12 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
  private:
   /// Turns a reply's payload into the answer.
   using Finish = UniqueFunction<Result<Buffer>(std::string_view payload)>;
+  /// What a request is, and what it holds back since an earlier try.
+  struct Origin {
+    rpc::Method method = 0;
+    LeaseManager::ChangePtr change;
+    std::shared_ptr<const Trash::Place> trash_place;  // made by an earlier try
+  };
   /// A change under way: whose it is, whom to answer and how. A handler sets finish first; what it then finds
   /// wrong does not matter if this very operation was applied already (Replay).
   struct Op {
@@ -81,6 +95,8 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
     rpc::ResponderPtr responder;
     PeerInfo peer;
     Finish finish;
+    Origin origin;
+    Buffer request;  // to begin anew when it had to wait for leases: the state may have changed meanwhile
     std::unique_ptr<AuditEvent> audit;  // null: it is none of the audit log's
   };
   struct Waiting {
@@ -94,17 +110,24 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   // dispatch.cc
   void Run(rpc::Method method, const Buffer& request, const PeerInfo& peer,
            rpc::ResponderPtr responder);
-  void RunRead(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+  void RunRead(Origin origin, const Buffer& request, const PeerInfo& peer,
                rpc::ResponderPtr responder);
-  void RunChange(rpc::Method method, const Buffer& request, const PeerInfo& peer,
+  void RunChange(Origin origin, const Buffer& request, const PeerInfo& peer,
+                 rpc::ResponderPtr responder);
+  /// For a change that waited for leases.
+  void RunAgain(std::unique_ptr<Op> op);
+  /// Has the writers tell what the answer lacks (awaited_), then answers anew.
+  void ReadAgain(Origin origin, const Buffer& request, const PeerInfo& peer,
                  rpc::ResponderPtr responder);
   void WaitForLeadership(Waiting waiting);
   void ExpireWaiting();
   template <class Req, class Rep>
-  void Read(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+  void Read(const Origin& origin, const Buffer& request, const PeerInfo& peer,
+            rpc::ResponderPtr responder,
             Result<Rep> (Service::*handler)(const Req&, const PeerInfo&));
   template <class Req>
-  void Change(const Buffer& request, const PeerInfo& peer, rpc::ResponderPtr responder,
+  void Change(Origin origin, const Buffer& request, const PeerInfo& peer,
+              rpc::ResponderPtr responder,
               Status (Service::*handler)(Req&, std::unique_ptr<Op>&));
   template <class Rep>
   void Send(rpc::Responder& responder, const Rep& reply);
@@ -117,7 +140,8 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   /// Answers with the stored reply, if there is one; why becomes that nobody can know any more, when that is so.
   bool Replay(Op& op, Status* why);
   void Refuse(std::unique_ptr<Op> op, Status why);
-  Finish AttrFinish();
+  /// op: whose session may keep the attributes.
+  Finish AttrFinish(const idl::OpId& op);
   Finish EmptyFinish();
 
   // namespace_handlers.cc
@@ -179,6 +203,17 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   Result<idl::KeepAliveReply> KeepAlive(const idl::KeepAliveRequest& request, const PeerInfo& peer);
   Finish SessionFinish();
 
+  // lease_handlers.cc
+  Result<idl::Empty> DeclareLeases(const idl::DeclareLeasesRequest& request, const PeerInfo& peer);
+  void AcquireLease(const idl::AcquireLeaseRequest& request, const PeerInfo& peer,
+                    rpc::ResponderPtr responder);
+  /// The leader's term when the session may keep what was just read of the inode; 0: it may not.
+  int64_t LeaseTerm(SessionId session, InodeId inode, bool regular_file);
+  /// True when a writer elsewhere has to tell what it wrote before the answer is right; then the answer that is being made
+  /// is thrown away, and made anew after that.
+  bool AwaitWriter(SessionId reader, const InodeAttr& inode);
+  static Status Awaiting();
+
   // datanode_handlers.cc
   void RunDatanode(rpc::Method method, const Buffer& request, const rpc::CallContext& context,
                    rpc::ResponderPtr responder);
@@ -210,12 +245,18 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   StateReader& state_;
   BlockManager& blocks_;
   SessionManager& sessions_;
+  LeaseManager& leases_;
   Trash& trash_;
   Exporter& exporter_;
   const AuditSink audit_;
   /// Their wall clocks less ours, when they were last heard.
   std::unordered_map<DatanodeId, int64_t> clock_offsets_ns_;
   const std::string token_key_;
+  std::map<SessionId, std::weak_ptr<rpc::RpcPeer>> session_peers_;  // where each was last heard
+  // Of the read that is being answered.
+  std::vector<InodeId> awaited_;
+  SessionId awaiting_;
+  bool written_out_ = false;  // its writers have been asked
   std::deque<Waiting> waiting_;
   Executor::TimerId waiting_timer_ = 0;
   std::shared_ptr<char> alive_ = std::make_shared<char>();

@@ -25,6 +25,8 @@ Status Service::OpenSession(idl::OpenSessionRequest& request, std::unique_ptr<Op
   command.client_name = request.client_name.substr(0, kMaxClientName);
   command.secret = std::move(request.secret);
   command.nonce = Unsigned(request.nonce);
+  // Without leases until all namenodes are upgraded: the session is told so by never having its term extended.
+  command.caches = request.caches && Supports(kFeatureCaches);
   return Propose(op, command);
 }
 
@@ -63,6 +65,15 @@ Result<idl::KeepAliveReply> Service::KeepAlive(const idl::KeepAliveRequest& requ
       sessions_.KeepAlive(session, Unsigned(request.incarnation), request.holds_state, open));
   idl::KeepAliveReply reply;
   reply.expiry_ms = static_cast<int32_t>(options_.session_expiry_ns / kMillisecond);
+  if (leases_.Caches(session)) {
+    session_peers_[session] = peer.connection;
+    std::vector<InodeId> returned;
+    for (int64_t inode : request.returned) returned.push_back(InodeId(Unsigned(inode)));
+    const LeaseManager::Kept kept = leases_.KeepAlive(session, returned);
+    reply.term = Signed(leases_.term());
+    reply.lease = kept.extended;
+    reply.tell_leases = kept.declare;
+  }
   return reply;
 }
 

@@ -146,7 +146,7 @@ void Trash::MakeEntry(std::shared_ptr<Preparation> p, InodeId own) {
               if (!reply) return p->done(reply.error().WithContext("making room in the trash"));
               Result<CreateResult> made = DecodeResult<CreateResult>(*reply);
               if (!made) return p->done(made.error());
-              p->done(Place{made->attr.id, std::move(path)});
+              p->done(Place{made->attr.id, std::move(path), p->path});
             });
 }
 

@@ -45,6 +45,7 @@ class Trash {
   struct Place {
     InodeId directory;  // in which to put it under its own name
     std::string directory_path;
+    std::string of;  // the path that it was made for
   };
   /// Makes a place for what is at the path now: absolute, below the root, no "." nor ".." in it.
   void Prepare(const Credentials& who, const std::string& path,

@@ -76,15 +76,27 @@ Status Service::MoveToTrash(idl::MoveToTrashRequest& request, std::unique_ptr<Op
   command.source_parent = path.parent;
   command.source_name = command.target_name = path.name;
   command.flags = kRenameNoReplace;
+  auto move = [this, reply, command = std::move(command)](
+                  std::unique_ptr<Op> mine, std::shared_ptr<const Trash::Place> place) mutable {
+    command.target_parent = place->directory;
+    reply->trash_path = place->directory_path + "/" + command.source_name;
+    // When it has to wait for leases it begins anew, and need not make another place.
+    mine->origin.trash_place = std::move(place);
+    Status proposed = Propose(mine, command);
+    if (!proposed.ok() && mine != nullptr) Refuse(std::move(mine), proposed);
+  };
+  if (op->origin.trash_place != nullptr && op->origin.trash_place->of == full) {
+    auto place = op->origin.trash_place;
+    move(std::move(op), std::move(place));
+    return Status();
+  }
   trash_.Prepare(who, full,
-                 [this, alive = std::weak_ptr<char>(alive_), reply, command = std::move(command),
+                 [this, alive = std::weak_ptr<char>(alive_), move = std::move(move),
                   mine = std::move(op)](Result<Trash::Place> place) mutable {
                    if (alive.expired()) return;
                    if (!place) return Refuse(std::move(mine), place.error());
-                   command.target_parent = place->directory;
-                   reply->trash_path = place->directory_path + "/" + command.source_name;
-                   Status proposed = Propose(mine, command);
-                   if (!proposed.ok() && mine != nullptr) Refuse(std::move(mine), proposed);
+                   move(std::move(mine),
+                        std::make_shared<const Trash::Place>(std::move(*place)));
                  });
   return Status();
 }

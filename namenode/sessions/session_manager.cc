@@ -1,5 +1,7 @@
 #include "namenode/sessions/session_manager.h"
 
+#include <algorithm>
+
 #include "common/base/logging.h"
 
 namespace dfs::nn {
@@ -212,6 +214,14 @@ std::vector<OpenInode> SessionManager::AllOpen() const {
 bool SessionManager::HasOpen(SessionId session, InodeId inode) const {
   auto it = openers_.find(inode);
   return it != openers_.end() && it->second.contains(session);
+}
+
+bool SessionManager::OpenElsewhere(InodeId inode, SessionId session,
+                                   const std::function<bool(SessionId)>& ignored) const {
+  const auto counts = [&](SessionId other) { return other != session && !ignored(other); };
+  if (std::any_of(undeclared_.begin(), undeclared_.end(), counts)) return true;
+  auto it = openers_.find(inode);
+  return it != openers_.end() && std::any_of(it->second.begin(), it->second.end(), counts);
 }
 
 /// What was unlinked while a session had not declared itself counts it among those that have it open, and may become an

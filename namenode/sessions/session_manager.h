@@ -66,6 +66,9 @@ class SessionManager {
   /// The same for all files that are open anywhere; bounded by the table.
   std::vector<OpenInode> AllOpen() const;
   bool HasOpen(SessionId session, InodeId inode) const;
+  /// Whether a session other than this one, of those that `ignored` does not name, may have it open.
+  bool OpenElsewhere(InodeId inode, SessionId session,
+                     const std::function<bool(SessionId)>& ignored) const;
 
   /// Some live session has not said what it has open.
   bool has_undeclared() const { return !undeclared_.empty(); }

@@ -22,6 +22,11 @@ concept kHasVersion1 = requires(Body b, ArchiveReader a) {
   b.FieldsV1(a);
 };
 
+template <class Body>
+concept kHasVersion2 = requires(Body b, ArchiveReader a) {
+  b.FieldsV2(a);
+};
+
 /// Constructs the alternative of CommandBody with this type; nothing when there is none.
 template <size_t I = 0>
 std::optional<CommandBody> MakeBody(CommandType type) {
@@ -54,6 +59,14 @@ std::string EncodeCommand(const CommandHeader& header, const CommandBody& body) 
             return;
           }
         }
+        if constexpr (kHasVersion2<Body>) {
+          if (b.SaysVersion2()) {
+            e.U8(2);
+            HeaderFields(writer, header);
+            body_fields.FieldsV2(writer);
+            return;
+          }
+        }
         e.U8(Body::kVersion);
         HeaderFields(writer, header);
         body_fields.Fields(writer);
@@ -81,6 +94,13 @@ Result<Command> DecodeCommand(std::string_view bytes) {
           if (version == 1) {
             HeaderFields(reader, command.header);
             b.FieldsV1(reader);
+            return;
+          }
+        }
+        if constexpr (kHasVersion2<Body>) {
+          if (version == 2) {
+            HeaderFields(reader, command.header);
+            b.FieldsV2(reader);
             return;
           }
         }

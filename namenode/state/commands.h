@@ -3,8 +3,8 @@
 // datanodes, who has a file open, on whose behalf. Apply decides the rest from the replicated
 // state.
 //
-// Adding a field means a new kVersion of that body and a feature level that allows proposing it. FieldsV1 is
-// what version 1 had; a body that says no more than that is still encoded so, for members of that level.
+// Adding a field means a new kVersion of that body and a feature level that allows proposing it. FieldsV1
+// and FieldsV2 are what those versions had; a body that says no more is still encoded so, for members of that level.
 // A member that meets a type or version it does not know stops.
 #pragma once
 
@@ -70,14 +70,21 @@ struct CommandHeader {
 /// Result: SessionResult.
 struct OpenSessionCommand {
   static constexpr CommandType kType = CommandType::kOpenSession;
-  static constexpr uint8_t kVersion = 1;
+  static constexpr uint8_t kVersion = 2;
   std::string client_name;  // at most 255 bytes
   std::string secret;       // 1 to 64 bytes
   uint64_t nonce = 0;
+  bool caches = false;  // it will hold leases
   template <class A>
   void Fields(A& a) {
+    FieldsV1(a);
+    a(caches);
+  }
+  template <class A>
+  void FieldsV1(A& a) {
     a(client_name, secret, nonce);
   }
+  bool SaysVersion1() const { return !caches; }
 };
 
 /// A new process takes the session over: raises the incarnation, drops stored replies, fences open
@@ -373,7 +380,7 @@ struct CloseOrphanCommand {
 /// Result: OpenBlockResult.
 struct OpenBlockCommand {
   static constexpr CommandType kType = CommandType::kOpenBlock;
-  static constexpr uint8_t kVersion = 2;
+  static constexpr uint8_t kVersion = 3;
   InodeId inode;
   uint64_t slot = 0;
   Stamp expected_stamp;
@@ -381,8 +388,16 @@ struct OpenBlockCommand {
   /// Of the session's own open block without committed bytes: its writer has had no acknowledgement
   /// for it, so anybody may be a member.
   bool members_anew = false;
+  /// Of a small file that grows out of its inode: the version of the content that the writer knows. kConflict: another
+  /// session has written since, and the writer would put its own over that. 0: not compared.
+  uint64_t data_version = 0;
   template <class A>
   void Fields(A& a) {
+    FieldsV2(a);
+    a(data_version);
+  }
+  template <class A>
+  void FieldsV2(A& a) {
     FieldsV1(a);
     a(members_anew);
   }
@@ -390,7 +405,8 @@ struct OpenBlockCommand {
   void FieldsV1(A& a) {
     a(inode, slot, expected_stamp, members);
   }
-  bool SaysVersion1() const { return !members_anew; }
+  bool SaysVersion1() const { return SaysVersion2() && !members_anew; }
+  bool SaysVersion2() const { return data_version == 0; }
 };
 
 /// The session's writer of a file failed or was abandoned: the session's open blocks in these slots

@@ -11,6 +11,7 @@ constexpr uint8_t kUsageVersion = 1;
 constexpr uint8_t kSlotVersion = 1;
 constexpr uint8_t kBlockVersion = 1;
 constexpr uint8_t kSessionVersion = 1;
+constexpr uint8_t kCachingSessionVersion = 2;  // of one that caches
 constexpr uint8_t kTodoVersion = 1;
 constexpr uint8_t kShortenedVersion = 1;
 constexpr uint8_t kCountersVersion = 1;
@@ -236,12 +237,16 @@ Result<BlockRecord> DecodeBlock(std::string_view value) {
 }
 
 std::string EncodeSession(const Session& session) {
-  return EncodeFields(kSessionVersion, [&](auto& a) { SessionFields(a, session); });
+  // Others as they were, for members of a lower feature level.
+  const uint8_t version = session.caches ? kCachingSessionVersion : kSessionVersion;
+  return EncodeFields(version, [&](auto& a) { SessionFields(a, session); });
 }
 
 Result<Session> DecodeSession(SessionId id, std::string_view value) {
   Session session;
-  if (!DecodeFields(kSessionVersion, value, [&](auto& a) { SessionFields(a, session); }))
+  session.caches = !value.empty() && static_cast<uint8_t>(value[0]) == kCachingSessionVersion;
+  const uint8_t version = session.caches ? kCachingSessionVersion : kSessionVersion;
+  if (!DecodeFields(version, value, [&](auto& a) { SessionFields(a, session); }))
     return Malformed("session");
   session.id = id;
   return session;

@@ -139,6 +139,7 @@ struct Session {
   uint32_t uid = 0;  // who opened it
   int64_t opened_ns = 0;
   std::string client_name;
+  bool caches = false;  // it may hold leases: a new leader waits for it to say which
 };
 
 enum class TodoKind : uint8_t { kDirectory = 1, kFile = 2 };

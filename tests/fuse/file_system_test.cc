@@ -18,7 +18,9 @@ constexpr uint64_t kRoot = 1;
 class Mounted {
  public:
   explicit Mounted(FakeCluster& c) : c_(c), core_(c.MakeClient()) {
-    c_.OnClient([&] { files_ = std::make_unique<FileSystem>(core_, FileSystemOptions()); });
+    FileSystemOptions options;
+    options.leases = false;
+    c_.OnClient([&] { files_ = std::make_unique<FileSystem>(core_, options); });
   }
   ~Mounted() {
     c_.OnClient([&] { files_.reset(); });

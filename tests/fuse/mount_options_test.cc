@@ -86,7 +86,6 @@ TEST(MountOptions, WhatIsUnknownMalformedOrComesLaterIsNamed) {
         << option << ": " << options.error().message();
   };
   says("cahce=none", "unknown mount option");
-  says("cache=leased", "not supported yet");
   says("cache=single", "not supported yet");
   says("cache=fast", "not a choice");
   says("lock=cluster", "not supported yet");

@@ -265,6 +265,36 @@ TEST(Trash, ARetryAfterAFailOverIsAnsweredOnceMore) {
   ASSERT_OK(t.ann.Stat(At(moved->trash_path)));
 }
 
+TEST(Trash, WaitsForLeasesAndMakesOnePlace) {
+  TrashWorld t;
+  ASSERT_OK(t.ann.Create("/open/a", "x"));
+  idl::OpenSessionRequest open;
+  open.client_name = "a mount";
+  open.secret = "secret";
+  open.nonce = 77;
+  open.caches = true;
+  auto mount = t.w.Call<idl::kOpenSession>(open);
+  ASSERT_OK(mount);
+  // It keeps what it knows of the file, and answers no recall: the change waits until its term has run out.
+  idl::StatRequest stat;
+  stat.ref = At("/open/a");
+  stat.session = mount->session;
+  ASSERT_TRUE(t.w.RunUntil([&] {
+    idl::KeepAliveRequest alive;
+    alive.session = mount->session;
+    alive.incarnation = mount->incarnation;
+    if (!t.w.Call<idl::kKeepAlive>(alive) || !t.ann.KeepAlive()) return false;
+    auto reply = t.w.Call<idl::kStat>(stat);
+    return reply.ok() && reply->lease_term != 0;
+  }));
+  const int64_t began_ns = t.w.scheduler.now_ns();
+  auto moved = Trashed(t.ann, "/open/a");
+  ASSERT_OK(moved);
+  EXPECT_GT(t.w.scheduler.now_ns() - began_ns, kSecond);
+  ASSERT_OK(t.ann.Stat(At(moved->trash_path)));
+  EXPECT_EQ(Names(t.root, "/.Trash/1001").size(), 1u);
+}
+
 TEST(Trash, LongPathsAreRefusedAndStay) {
   TrashWorld t;
   std::string path = "/open";

@@ -53,6 +53,7 @@ BlockWriter::BlockWriter(std::shared_ptr<ClientCore> core, BlockWriterParams par
       writer_(params.length, core_->options().chain),
       expected_stamp_(params.expected_stamp),
       confirmed_stamp_(params.expected_stamp),
+      data_version_(params.data_version),
       committed_length_(params.length),
       await_copies_(params.await_copies),
       last_used_ns_(core_->Now()) {}
@@ -72,6 +73,7 @@ void BlockWriter::SendOpenBlock() {
   request.expected_stamp = static_cast<int64_t>(expected_stamp_);
   request.nothing_acknowledged = members_anew_;
   request.await_copies = await_copies_;
+  request.data_version = data_version_;
   core_->FillCaller(&request.caller);
   for (uint64_t node : unreachable_) request.exclude.push_back(static_cast<int64_t>(node));
   request.client_host_id = core_->options().host_id;
@@ -102,6 +104,7 @@ void BlockWriter::OnOpened(Result<idl::OpenBlockReply> reply) {
     return;
   }
   if (reply->block.old_stamp == 0) new_ = true;
+  data_version_ = 0;  // from here on the block's stamp tells
   Status status = TakeBlock(reply->block);
   if (status.ok()) status = CheckOpened();
   if (!status.ok()) {

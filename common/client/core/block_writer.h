@@ -32,6 +32,7 @@ struct BlockWriterParams {
   uint64_t length = 0;          // committed
   uint64_t session = 0;
   uint64_t slot_offset = 0;  // in the file
+  int64_t data_version = 0;  // of the file, which grows out of its inode: kConflict when it has changed; 0: whatever it is
   /// How long after it was opened or lost a member the namenode is asked whether the block could have more; 0: never.
   int64_t repair_after_ns = 0;
   bool await_copies =
@@ -159,6 +160,7 @@ class BlockWriter : public std::enable_shared_from_this<BlockWriter> {
   Status error_;
   uint64_t expected_stamp_;       // of the next open_block
   uint64_t confirmed_stamp_ = 0;  // the highest that all members took on; 0: none, the block is new
+  int64_t data_version_;  // of a file that grows, for the first opening
   uint64_t committed_length_ = 0;
   uint64_t committed_ticket_ = 0;      // what had been added when it was last committed
   std::vector<uint64_t> unreachable_;  // told to the namenode when a block is opened

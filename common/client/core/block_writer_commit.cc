@@ -155,6 +155,7 @@ void BlockWriter::Reopen(const Status& why) {
 void BlockWriter::LookAgain() {
   idl::GetBlocksRequest request;
   request.inode = static_cast<int64_t>(params_.inode);
+  request.session = static_cast<int64_t>(core_->session().id());
   request.offset = static_cast<int64_t>(params_.slot_offset);
   request.length = 1;
   core_->FillCaller(&request.caller);

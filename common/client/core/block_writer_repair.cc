@@ -34,6 +34,7 @@ void BlockWriter::AskForRepair() {
   if (state_ != State::kOpen) return ArmRepair();
   idl::GetBlocksRequest request;
   request.inode = static_cast<int64_t>(params_.inode);
+  request.session = static_cast<int64_t>(core_->session().id());
   request.offset = static_cast<int64_t>(params_.slot_offset);
   request.length = 1;
   core_->FillCaller(&request.caller);

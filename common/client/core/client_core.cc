@@ -21,6 +21,11 @@ ClientCore::ClientCore(rpc::Network& network, Random random, CoreOptions options
   link_ = NamenodeLink::Create(network, Random(random_.Next()), options_.namenodes);
   session_ = Session::Create(executor_, link_, Random(random_.Next()), options_.client_name,
                              options_.timeout_ns);
+  session_->SetLeases(&leases_);
+  link_->SetHandler(&leases_);
+  link_->SetLeaderObserver([this] {
+    if (leases_.enabled()) session_->KeepAliveNow();
+  });
   pool_ = wire::StreamPool::Create(network, options_.host_id);
 }
 
@@ -31,6 +36,7 @@ ClientCore::~ClientCore() {
 void ClientCore::Shutdown() {
   if (closed_) return;
   closed_ = true;
+  leases_.SetHolder(nullptr);
   session_->Close();
   link_->Close();
   pool_->CloseAll();

@@ -13,6 +13,7 @@
 
 #include "common/base/executor.h"
 #include "common/base/random.h"
+#include "common/client/core/leases.h"
 #include "common/client/core/namenode_link.h"
 #include "common/client/core/open_files.h"
 #include "common/client/core/session.h"
@@ -22,9 +23,6 @@
 #include "common/wire/stream_connection.h"
 
 namespace dfs::client {
-
-template <class T>
-using Done = UniqueFunction<void(Result<T>)>;
 
 struct CoreOptions {
   std::vector<rpc::Address> namenodes;
@@ -63,6 +61,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   uint64_t repairs() const { return repairs_; }
   NamenodeLink& link() { return *link_; }
   Session& session() { return *session_; }
+  Leases& leases() { return leases_; }
   const std::shared_ptr<wire::StreamPool>& pool() { return pool_; }
   OpenFiles& files() { return files_; }
 
@@ -96,6 +95,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   std::shared_ptr<Session> session_;
   std::shared_ptr<wire::StreamPool> pool_;
   OpenFiles files_{*this};
+  Leases leases_{*this};
   uint64_t repairs_ = 0;
   uint32_t inline_limit_ = 0;
   bool inline_limit_known_ = false;

@@ -125,6 +125,7 @@ void FileReader::Locate(uint64_t offset, uint64_t length, bool force, int64_t de
   const uint64_t wanted = std::max<uint64_t>(offset - first + length, kLocateAhead * block_size_);
   idl::GetBlocksRequest request;
   request.inode = static_cast<int64_t>(inode_);
+  request.session = static_cast<int64_t>(core_->session().id());
   request.offset = static_cast<int64_t>(first);
   request.length = static_cast<int64_t>(std::min<uint64_t>(wanted, INT64_MAX - first));
   core_->FillCaller(&request.caller);

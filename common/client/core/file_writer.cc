@@ -79,6 +79,7 @@ void FileWriter::TakeBlocked() {
 
 void FileWriter::LeaveInline() {
   inline_ = false;
+  growing_ = true;
   if (server_has_inline_) slots_[0].drop_inline = true;
   std::string content = std::move(inline_data_);
   inline_data_.clear();
@@ -154,6 +155,7 @@ void FileWriter::OpenSlot(uint64_t index, Slot& slot) {
   params.length = slot.length;
   params.session = session_;
   params.slot_offset = index * block_size_;
+  if (growing_) params.data_version = attr_->data_version;
   params.repair_after_ns = core_->options().repair_after_ns;
   if (auto repair = repairs_.find(index); repair != repairs_.end()) {
     params.await_copies = std::exchange(repair->second.just_closed, false);
@@ -216,6 +218,7 @@ void FileWriter::FetchSlot(uint64_t index, int64_t deadline_ns) {
   slots_[index].fetching = true;
   idl::GetBlocksRequest request;
   request.inode = static_cast<int64_t>(inode_);
+  request.session = static_cast<int64_t>(core_->session().id());
   request.offset = static_cast<int64_t>(index * block_size_);
   request.length = static_cast<int64_t>(block_size_);
   core_->FillCaller(&request.caller);

@@ -197,6 +197,7 @@ class FileWriter : public std::enable_shared_from_this<FileWriter> {
   std::string inline_data_;
   bool inline_dirty_ = false;
   bool server_has_inline_ = false;
+  bool growing_ = false;  // from a small file, whose version is known
   bool inline_writing_ = false;
   std::vector<StatusDone> inline_waiters_;
   bool truncating_ = false;

@@ -238,6 +238,7 @@ void FileWriter::WaitForClosedEnd(Ptr self, int64_t deadline_ns, Done<Ptr> done)
   const uint64_t last = self->size_ == 0 ? 0 : (self->size_ - 1) / self->block_size_;
   idl::GetBlocksRequest request;
   request.inode = static_cast<int64_t>(self->inode_);
+  request.session = static_cast<int64_t>(self->core_->session().id());
   request.offset = static_cast<int64_t>(last * self->block_size_);
   // Also what lies behind: a dead writer's block there would lengthen the file when it is recovered.
   request.length = INT64_MAX - request.offset;

@@ -1,6 +1,7 @@
 #include "common/client/core/namenode_link.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/check.h"
 
@@ -163,7 +164,7 @@ void NamenodeLink::OnConnected(size_t index, Result<rpc::ConnectionPtr> connecti
   endpoint.connecting = false;
   Status status = connection.status();
   if (connection) {
-    endpoint.peer = rpc::RpcPeer::Create(std::move(*connection), nullptr);
+    endpoint.peer = rpc::RpcPeer::Create(std::move(*connection), handler_);
     endpoint.down_until_ns = 0;
     endpoint.backoff_ns = 0;
   } else {
@@ -265,6 +266,7 @@ void NamenodeLink::OnReply(const CallPtr& call, size_t index, uint64_t attempt,
   if (reply.ok()) {
     leader_ = index;
     Finish(call, std::move(reply));
+    if (std::exchange(last_leader_, index) != index && leader_observer_) leader_observer_();
     return;
   }
   if (!WorthRetry(reply.error().code())) {

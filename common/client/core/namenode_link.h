@@ -4,6 +4,7 @@
 // Confined to the network's executor; owned by shared_ptr.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,6 +37,10 @@ class NamenodeLink : public std::enable_shared_from_this<NamenodeLink> {
   void Tell(rpc::Method method, Buffer request);
   /// Fails everything with kClosed.
   void Close();
+  /// For what namenodes ask of this client; before the first call, and to outlive the link's connections.
+  void SetHandler(rpc::RequestHandler* handler) { handler_ = handler; }
+  /// Called when another namenode than before has answered.
+  void SetLeaderObserver(std::function<void()> observer) { leader_observer_ = std::move(observer); }
 
   /// Configured addresses first, then those learned from hints.
   std::vector<rpc::Address> addresses() const;
@@ -67,6 +72,9 @@ class NamenodeLink : public std::enable_shared_from_this<NamenodeLink> {
   std::vector<std::unique_ptr<Endpoint>> endpoints_;
   size_t configured_ = 0;
   size_t leader_;  // npos: unknown
+  size_t last_leader_ = static_cast<size_t>(-1);
+  rpc::RequestHandler* handler_ = nullptr;
+  std::function<void()> leader_observer_;
   std::vector<CallPtr> calls_;
   bool closed_ = false;
 };

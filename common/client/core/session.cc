@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/client/core/leases.h"
 #include "common/idl/codec.h"
 #include "common/idl/methods.h"
 #include "dfs_types.h"
@@ -49,6 +50,7 @@ void Session::Open() {
   }
   // The nonce makes a repeated request the same session.
   request.nonce = static_cast<int64_t>(random_.Next() >> 1);
+  request.caches = leases_ != nullptr && leases_->enabled();
   link_->Call(idl::kOpenSession, idl::Encode(request), executor_.clock().BootNs() + timeout_ns_,
               [weak = weak_from_this()](Result<rpc::Reply> reply) {
                 if (auto self = weak.lock()) self->OnOpened(std::move(reply));
@@ -77,6 +79,7 @@ void Session::OnOpened(Result<rpc::Reply> reply) {
   next_sequence_ = 1;
   outstanding_.clear();
   ScheduleKeepAlive();
+  if (leases_ != nullptr && leases_->enabled()) SendKeepAlive();  // its term begins with it
   if (observer_) observer_();
   for (IdDone& done : ids) done(id_);
   SendWaiting();
@@ -175,17 +178,33 @@ void Session::SendKeepAlive() {
   for (const auto& [inode, count] : open_inodes_) {
     request.open_inodes.push_back(static_cast<int64_t>(inode));
   }
+  if (leases_ != nullptr) leases_->AddReturned(&request.returned);
   keep_alive_in_flight_ = true;
-  link_->Call(idl::kKeepAlive, idl::Encode(request), executor_.clock().BootNs() + expiry_ns_,
-              [weak = weak_from_this(), session = id_](Result<rpc::Reply> reply) {
-                auto self = weak.lock();
-                if (!self) return;
-                self->keep_alive_in_flight_ = false;
-                if (!reply.ok() && (reply.error().Is(Code::kUnknownSession) ||
-                                    reply.error().Is(Code::kStaleIncarnation))) {
-                  self->Lost(session, reply.error());
-                }
+  keep_alive_wanted_ = false;
+  const int64_t now = executor_.clock().BootNs();
+  link_->Call(idl::kKeepAlive, idl::Encode(request), now + expiry_ns_,
+              [weak = weak_from_this(), session = id_, now](Result<rpc::Reply> reply) {
+                if (auto self = weak.lock()) self->OnKeptAlive(session, now, std::move(reply));
               });
+}
+
+void Session::OnKeptAlive(uint64_t session, int64_t sent_ns, Result<rpc::Reply> reply) {
+  keep_alive_in_flight_ = false;
+  idl::KeepAliveReply kept;
+  if (!reply.ok()) {
+    if (reply.error().Is(Code::kUnknownSession) || reply.error().Is(Code::kStaleIncarnation)) {
+      Lost(session, reply.error());
+    }
+  } else if (leases_ != nullptr && session == id_ &&
+             idl::Decode(reply->payload.view(), &kept).ok()) {
+    leases_->OnKeptAlive(kept, sent_ns);
+  }
+  if (keep_alive_wanted_) SendKeepAlive();
+}
+
+void Session::KeepAliveNow() {
+  keep_alive_wanted_ = true;
+  if (!keep_alive_in_flight_) SendKeepAlive();
 }
 
 void Session::Lost(uint64_t session, const Status& why) {
@@ -194,6 +213,7 @@ void Session::Lost(uint64_t session, const Status& why) {
   id_ = 0;
   outstanding_.clear();
   if (timer_ != 0) executor_.Cancel(std::exchange(timer_, 0));
+  if (leases_ != nullptr) leases_->OnSessionLost();
   if (observer_) observer_();
   if (!waiting_.empty() && !closed_) Open();
 }

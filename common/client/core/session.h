@@ -20,6 +20,8 @@
 
 namespace dfs::client {
 
+class Leases;
+
 struct OpHeader {
   uint64_t session = 0;
   uint64_t incarnation = 0;
@@ -48,6 +50,10 @@ class Session : public std::enable_shared_from_this<Session> {
   void AddOpenInode(uint64_t inode);
   /// Whether the session still has it open.
   bool RemoveOpenInode(uint64_t inode);
+  /// For what cannot wait for the next one: a namenode's question, a new leader.
+  void KeepAliveNow();
+  /// Whether the session holds leases, and who keeps their term. Before it opens.
+  void SetLeases(Leases* leases) { leases_ = leases; }
   /// Says goodbye without waiting.
   void Close();
 
@@ -79,6 +85,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void SendWaiting();
   void ScheduleKeepAlive();
   void SendKeepAlive();
+  void OnKeptAlive(uint64_t session, int64_t sent_ns, Result<rpc::Reply> reply);
   void Lost(uint64_t session, const Status& why);
 
   Executor& executor_;
@@ -97,6 +104,8 @@ class Session : public std::enable_shared_from_this<Session> {
   bool opening_ = false;
   bool closed_ = false;
   bool keep_alive_in_flight_ = false;
+  bool keep_alive_wanted_ = false;  // once the one under way is answered
+  Leases* leases_ = nullptr;
   Executor::TimerId timer_ = 0;
   std::function<void()> observer_;
 };

@@ -39,6 +39,10 @@ Status ApplyOp(Txn& txn, const OpenBlockCommand& command, std::string* payload) 
   if (!slot) {
     if (command.expected_stamp.valid())
       return Status(Code::kStaleStamp, "the slot has no block (any more)");
+    // Once it has blocks its content is theirs, and who writes those is told by their stamps.
+    if (command.data_version != 0 && inode.block_count == 0 &&
+        command.data_version != inode.data_version && !DefectOn(Defect::kGrowthNotCompared))
+      return Status(Code::kConflict, "another client has written to the file");
     DFS_ASSIGN_OR_RETURN(OpenBlockResult result,
                          OpenNewBlock(txn, &inode, command.slot, command.members));
     txn.PutInode(inode);

@@ -52,6 +52,7 @@ Status ApplyOp(Txn& txn, const OpenSessionCommand& command, std::string* payload
   session.uid = txn.caller().uid;
   session.opened_ns = txn.now();
   session.client_name = command.client_name;
+  session.caches = command.caches;
   counters.sessions += 1;
   txn.PutSession(session);
   std::string id;
