@@ -23,6 +23,7 @@
 #include "common/rpc/event_loop.h"
 #include "common/rpc/socket_network.h"
 #include "namenode/blocks/block_manager.h"
+#include "namenode/gateway/audit_log.h"
 #include "namenode/gateway/http_gateway.h"
 #include "namenode/replication/log_writer.h"
 #include "namenode/service/namenode.h"
@@ -137,6 +138,16 @@ std::vector<ConfigKey> ServiceKeys() {
        .default_text = "30000",
        .help = "A client that is silent for so long is taken for dead.",
        .min = 1000},
+      {.key = "trash.keep_ms",
+       .type = T::kMillis,
+       .default_text = "86400000",
+       .help = "What dfs rm removed can be restored for so long; 0: it removes at once."},
+      {.key = "audit.file",
+       .help = "Every change is written there: a file, reopened on SIGHUP, or syslog. Empty: none."},
+      {.key = "audit.refused",
+       .type = T::kBool,
+       .default_text = "true",
+       .help = "Whether accesses that were refused are written there, too."},
   };
 }
 
@@ -252,6 +263,7 @@ Result<NamenodeOptions> OptionsOf(const Config& config) {
   o.blocks.replication_bytes_per_second_per_node =
       config.GetBytes("replication.bytes_per_second_per_node");
   o.session_expiry_ns = config.GetNanos("sessions.expiry_ms");
+  o.trash_keep_ns = config.GetNanos("trash.keep_ms");
   o.root_uid = ::geteuid();
   o.root_gid = ::getegid();
   return o;
@@ -331,6 +343,12 @@ struct Pages {
   }
 };
 
+struct DaemonFiles {
+  std::string http_address;
+  std::string rack_table;
+  AuditLogOptions audit;
+};
+
 /// Before any thread is made, so that none of them takes the signals.
 sigset_t BlockSignals() {
   sigset_t signals;
@@ -353,20 +371,8 @@ std::shared_ptr<rpc::NetworkIdentity> IdentityOf(const NamenodeOptions& options)
   return identity;
 }
 
-/// Whether it was SIGHUP, and not one that ends the daemon.
-bool TookHangup(int signal_fd) {
-  signalfd_siginfo info{};
-  return ::read(signal_fd, &info, sizeof(info)) == sizeof(info) && info.ssi_signo == SIGHUP;
-}
-
-int Serve(NamenodeOptions options, const std::string& http_address, const std::string& rack_table) {
-  const sigset_t signals = BlockSignals();
-  RaiseFileLimit();
-
-  rpc::EventLoop loop;
-  rpc::SocketNetwork network(loop, IdentityOf(options));
-
-  int exit_code = 0;
+/// This machine's: files, threads, and what is random.
+NamenodeWorld RealWorld(rpc::Network& network) {
   NamenodeWorld world;
   world.network = &network;
   world.env = &PosixEnv();
@@ -380,6 +386,43 @@ int Serve(NamenodeOptions options, const std::string& http_address, const std::s
   world.log_writer = [](LogStorage& storage, Executor& executor) {
     return NewThreadedLogWriter(storage, executor);
   };
+  return world;
+}
+
+/// Reads what came; true when it is to stop. SIGHUP: the files that others change are read or opened anew.
+bool TakeSignals(int signal_fd, AuditLog* audit, RackTableFile* racks) {
+  signalfd_siginfo info{};
+  bool stop = false;
+  while (::read(signal_fd, &info, sizeof(info)) == sizeof(info)) {
+    if (info.ssi_signo != SIGHUP) {
+      stop = true;
+    } else {
+      if (audit != nullptr) audit->Reopen();
+      racks->Reload();
+    }
+  }
+  return stop;
+}
+
+int Serve(NamenodeOptions options, const DaemonFiles& files) {
+  const sigset_t signals = BlockSignals();
+  RaiseFileLimit();
+
+  rpc::EventLoop loop;
+  rpc::SocketNetwork network(loop, IdentityOf(options));
+
+  std::unique_ptr<AuditLog> audit;
+  if (!files.audit.target.empty()) {
+    auto opened = AuditLog::Open(files.audit);
+    if (!opened) return Fail(kExitStart, "audit.file: " + opened.error().message());
+    audit = std::move(*opened);
+  }
+
+  int exit_code = 0;
+  NamenodeWorld world = RealWorld(network);
+  if (audit != nullptr) {
+    world.audit = [log = audit.get()](const AuditEvent& event) { log->Add(event); };
+  }
   world.on_fatal = [&](const Status& why) {
     LogError("this member cannot go on: {}", why.ToString());
     exit_code = kExitFailStop;
@@ -390,11 +433,11 @@ int Serve(NamenodeOptions options, const std::string& http_address, const std::s
   {
     Namenode namenode(options, world);
     Pages pages;
-    RackTableFile racks(PosixEnv(), loop, rack_table, [&](RackTable table) {
+    RackTableFile racks(PosixEnv(), loop, files.rack_table, [&](RackTable table) {
       namenode.blocks().SetRackTable(std::move(table));
     });
     loop.WatchFd(signal_fd, EPOLLIN, [&](uint32_t) {
-      if (TookHangup(signal_fd)) return racks.Reload();
+      if (!TakeSignals(signal_fd, audit.get(), &racks)) return;
       LogInfo("stopping on a signal");
       NotifyServiceManager("STOPPING=1");
       loop.Stop();
@@ -403,7 +446,7 @@ int Serve(NamenodeOptions options, const std::string& http_address, const std::s
     loop.Post([&] {
       Status started = namenode.Start();
       if (started.ok()) started = racks.Start();
-      if (started.ok()) started = pages.Open(http_address, namenode, loop);
+      if (started.ok()) started = pages.Open(files.http_address, namenode, loop);
       if (started.ok()) {
         LogInfo("namenode {} of cluster {} serves clients on {}", options.id.value,
                 options.cluster_id, namenode.client_address().ToString());
@@ -476,8 +519,12 @@ int Main(int argc, char** argv) {
   } else if (options->cluster_key.empty()) {
     LogWarning("no cluster.key_file: only Unix sockets can be used");
   }
-  return Serve(std::move(*options), config.GetString("listen.http"),
-               config.GetString("placement.rack_table"));
+  DaemonFiles files;
+  files.http_address = config.GetString("listen.http");
+  files.rack_table = config.GetString("placement.rack_table");
+  files.audit.target = config.GetString("audit.file");
+  files.audit.refused = config.GetBool("audit.refused");
+  return Serve(std::move(*options), files);
 }
 
 }  // namespace

@@ -13,6 +13,9 @@ uint64_t U(int64_t value) {
 uint32_t U32(int64_t value) {
   return static_cast<uint32_t>(U(value));
 }
+BlockState ToBlockState(int32_t state) {
+  return state >= 1 && state <= 3 ? static_cast<BlockState>(state) : BlockState::kUnknown;
+}
 }  // namespace
 
 FileStatus ToFileStatus(const idl::Attr& attr) {
@@ -49,8 +52,7 @@ BlockLocation ToBlockLocation(const idl::LocatedBlock& block) {
   b.offset = U(block.offset);
   b.length = U(block.length);
   b.stamp = static_cast<uint64_t>(block.stamp);
-  b.state = block.state >= 1 && block.state <= 3 ? static_cast<BlockState>(block.state)
-                                                 : BlockState::kUnknown;
+  b.state = ToBlockState(block.state);
   for (const idl::ReplicaLocation& r : block.replicas) {
     b.replicas.push_back({static_cast<uint64_t>(r.datanode), r.tcp_address, r.host_id, r.rack});
   }
@@ -58,6 +60,50 @@ BlockLocation ToBlockLocation(const idl::LocatedBlock& block) {
   b.expected_replicas = U32(block.expected_replicas);
   b.writer_session = static_cast<uint64_t>(block.writer_session);
   return b;
+}
+
+namespace {
+BlockExplanation ToBlockExplanation(const idl::BlockExplanation& block) {
+  BlockExplanation b;
+  b.block = static_cast<uint64_t>(block.block);
+  b.slot = U(block.slot);
+  b.offset = U(block.offset);
+  b.length = U(block.length);
+  b.stamp = static_cast<uint64_t>(block.stamp);
+  b.state = ToBlockState(block.state);
+  b.expected_replicas = U32(block.expected_replicas);
+  b.condition = block.condition;
+  b.action = block.action;
+  b.why = block.why;
+  b.writer_session = static_cast<uint64_t>(block.writer_session);
+  for (const idl::ReplicaExplanation& r : block.replicas) {
+    ReplicaExplanation& out = b.replicas.emplace_back();
+    out.datanode = static_cast<uint64_t>(r.datanode);
+    out.address = r.address;
+    out.host_id = r.host_id;
+    out.rack = r.rack;
+    out.node_state = r.node_state;
+    out.last_heartbeat_ms = r.last_heartbeat_ms;
+    out.replica_state = r.replica_state;
+    out.stamp = static_cast<uint64_t>(r.stamp);
+    if (r.__isset.verified_ns) out.verified_ns = r.verified_ns;
+  }
+  return b;
+}
+}  // namespace
+
+FileExplanation ToFileExplanation(const idl::ExplainReply& reply) {
+  FileExplanation f;
+  f.status = ToFileStatus(reply.attr);
+  f.path = reply.path;
+  f.is_inline = reply.has_inline_data;
+  for (const idl::BlockExplanation& b : reply.blocks) f.blocks.push_back(ToBlockExplanation(b));
+  if (reply.next_slot >= 0) f.next_slot = U(reply.next_slot);
+  for (const idl::SessionExplanation& s : reply.sessions) {
+    f.sessions.push_back({static_cast<uint64_t>(s.session), s.client_name,
+                          static_cast<uint32_t>(s.uid)});
+  }
+  return f;
 }
 
 ClusterStatus ToClusterStatus(const idl::ClusterStatusReply& reply) {
@@ -92,6 +138,7 @@ ClusterStatus ToClusterStatus(const idl::ClusterStatusReply& reply) {
     info.service = d.service_state;
     info.blocks_left = d.service_state.empty() ? -1 : d.blocks_left;  // from an older namenode
     info.maintenance_ms = d.maintenance_ms;
+    if (d.__isset.clock_offset_ms) info.clock_offset_ms = d.clock_offset_ms;
     s.datanodes.push_back(std::move(info));
   }
   s.usage = {U(reply.files), U(reply.directories), U(reply.bytes)};
@@ -116,6 +163,8 @@ ClusterStatus ToClusterStatus(const idl::ClusterStatusReply& reply) {
   s.deletions_held = reply.deletions_held;
   s.deletions_held_why = reply.deletions_held_why;
   s.version = reply.version;
+  s.wall_clock_ns = reply.wall_clock_ns;
+  s.trash_keep = std::chrono::milliseconds(reply.trash_keep_ms);
   return s;
 }
 

@@ -9,6 +9,7 @@ inline namespace v1 {
 namespace internal {
 
 FileStatus ToFileStatus(const idl::Attr& attr);
+FileExplanation ToFileExplanation(const idl::ExplainReply& reply);
 ClusterStatus ToClusterStatus(const idl::ClusterStatusReply& reply);
 BlockLocation ToBlockLocation(const idl::LocatedBlock& block);
 Usage ToUsage(const idl::Usage& usage);

@@ -197,6 +197,15 @@ Result<Usage> Client::remove_all(std::string_view path) const {
   return internal::ToUsage(reply->removed);
 }
 
+Result<Removed> Client::move_to_trash(std::string_view path, bool recursive) const {
+  auto request = ForPath<idl::MoveToTrashRequest>(impl_, path);
+  request.recursive = recursive;
+  auto reply = ChangeCall<idl::kMoveToTrash>(impl_, request);
+  if (!reply) return Named(reply.error(), "remove", path);
+  return Removed{reply->in_trash, reply->trash_path, std::chrono::milliseconds(reply->keep_ms),
+                 internal::ToUsage(reply->removed)};
+}
+
 Status Client::symlink(std::string_view target, std::string_view path) const {
   auto request = ForPath<idl::SymlinkRequest>(impl_, path);
   request.target = target;
@@ -319,6 +328,14 @@ Result<FileLayout> Client::locate(std::string_view path, uint64_t offset, uint64
     at = next;
   }
   return layout;
+}
+
+Result<FileExplanation> Client::explain(std::string_view path, uint64_t first_slot) const {
+  auto request = ForPath<idl::ExplainRequest>(impl_, path);
+  request.first_slot = static_cast<int64_t>(first_slot);
+  auto reply = ReadCall<idl::kExplain>(impl_, request);
+  if (!reply) return Named(reply.error(), "explain", path);
+  return internal::ToFileExplanation(*reply);
 }
 
 Status Client::report_bad_replica(uint64_t block, uint64_t stamp, uint64_t datanode,

@@ -254,6 +254,7 @@ struct LocatedBlock {
   11: list<i64> corrupt    // datanodes whose replica is known to be bad
   12: bool repair_wanted   // open and short of live members, and there are others: its writer is to close it, so that
                            // it is copied, and open it again
+  40: bool lost            // closed, on no live datanode, and those that had it last have been given up
 }
 
 struct OpenFileRequest { 1: Ref ref, 2: bool for_write, 3: i64 session, 4: Caller caller, 5: bool truncate, 6: OpId op, 7: string client_host_id }
@@ -347,6 +348,7 @@ struct DatanodeStatus {
   13: string service_state // in_service, decommissioning, decommissioned, entering_maintenance, maintenance
   14: i64 blocks_left      // that have too few replicas without it; -1: not known (yet)
   15: i64 maintenance_ms   // until it is over
+  40: optional i64 clock_offset_ms   // its wall clock less that of who answers, when its last heartbeat came
 }
 // What an operator wants of a datanode; root or the cluster's own user. state: 0 in service, 1 decommission, 2 maintenance.
 struct SetDatanodeRequest {
@@ -384,6 +386,76 @@ struct ClusterStatusReply {
   42: i64 repair_bytes_per_second    // of copies that were made lately
   43: bool deletions_held  // by a brake, until an operator releases them
   44: string deletions_held_why
+  50: i64 wall_clock_ns    // of who answers
+  51: i64 trash_keep_ms    // how long what was removed is kept; 0: there is no trash
+}
+
+// Removes by one rename into the trash of the caller (/.Trash/UID, docs/operations.md), or, where the cluster keeps no
+// trash, for good, as RemoveTree. kIsDirectory without recursive.
+struct MoveToTrashRequest { 1: OpId op, 2: Ref ref, 3: Caller caller, 4: bool recursive }
+struct MoveToTrashReply {
+  1: bool in_trash
+  2: binary trash_path     // where it is now; "" when a repeated call is answered that an earlier leader carried out
+  3: i64 keep_ms
+  4: Usage removed
+}
+
+// What the leader knows of a file's blocks, and what it does about them.
+struct ExplainRequest { 1: Ref ref, 2: i64 first_slot, 3: i32 max_blocks, 4: Caller caller }   // server caps at 256
+struct ReplicaExplanation {
+  1: i64 datanode, 2: string address, 3: string host_id, 4: string rack
+  5: string node_state     // live, stale, dead; unknown: it has not registered since this namenode began
+  6: i64 last_heartbeat_ms // ago
+  7: string replica_state  // good, member, being_copied, unfinished, outdated, corrupt, deleting, not_reported
+  8: i64 stamp             // 0 when it is not known
+  9: optional i64 verified_ns   // when the datanode last read all of it and found it well
+}
+struct BlockExplanation {
+  1: i64 block, 2: i64 slot, 3: i64 offset, 4: i64 length, 5: i64 stamp
+  6: i32 state             // as in LocatedBlock
+  7: i32 expected_replicas
+  8: string condition      // healthy, under_replicated, missing, corrupt, open, recovering
+  9: string action         // what is being done: none, waiting, copying, recovering, safe_mode, no_target, no_source
+  10: string why           // one sentence for people; "" when there is nothing to say
+  11: list<ReplicaExplanation> replicas
+  12: i64 writer_session
+}
+struct SessionExplanation { 1: i64 session, 2: string client_name, 3: i32 uid }
+struct ExplainReply {
+  1: Attr attr
+  2: binary path           // by its home link
+  3: bool has_inline_data
+  4: list<BlockExplanation> blocks   // in the order of slots, holes left out
+  5: i64 next_slot         // to ask for next, -1: that was all
+  6: list<SessionExplanation> sessions   // that have it open, and that write its blocks; at most 100
+}
+
+// The whole namespace as it was at one log index, page by page (docs/operations.md). Superusers only. The leader
+// holds one export at a time, and drops one that nobody has asked for a minute.
+struct ExportRequest {
+  1: i64 export_id         // 0: begin one
+  2: i64 page              // from 0; the page given last may be asked for again
+  3: bool drop             // it is not wanted any more
+  4: Caller caller
+}
+struct ExportedXattr { 1: binary name, 2: binary value }
+// A directory comes before what it holds; further hard links come last, when all files are there.
+struct ExportedEntry {
+  1: binary path
+  2: Attr attr
+  3: binary symlink_target
+  4: bool has_inline_data
+  5: binary inline_data
+  6: list<ExportedXattr> xattrs
+  7: binary link_to        // not empty: a further name of the file with this path
+}
+struct ExportReply {
+  1: i64 export_id
+  2: string cluster_id
+  3: i64 index, 4: i64 term, 5: binary state_hash   // of the state that is exported
+  6: Usage usage           // of it all
+  7: list<ExportedEntry> entries
+  8: bool done
 }
 
 service ClientService {
@@ -427,6 +499,9 @@ service ClientService {
   ClusterStatusReply cluster_status(1: ClusterStatusRequest request) throws (1: DfsError e)
   Empty set_datanode(1: SetDatanodeRequest request) throws (1: DfsError e)
   Empty release_deletions(1: ReleaseDeletionsRequest request) throws (1: DfsError e)
+  ExplainReply explain(1: ExplainRequest request) throws (1: DfsError e)
+  ExportReply export_namespace(1: ExportRequest request) throws (1: DfsError e)
+  MoveToTrashReply move_to_trash(1: MoveToTrashRequest request) throws (1: DfsError e)
 }
 
 service ClientCallbacks {
@@ -449,7 +524,10 @@ struct RegisterDatanodeRequest {
 }
 struct RegisterDatanodeReply { 1: string cluster_id, 2: i64 node_id, 3: i64 term, 4: bool leader, 5: binary token_key }   // token_key: to verify tokens; "" without a cluster key
 
-struct HeartbeatRequest { 1: i64 datanode, 2: list<VolumeReport> volumes, 3: i32 active_streams, 4: i64 highest_term }
+struct HeartbeatRequest {
+  1: i64 datanode, 2: list<VolumeReport> volumes, 3: i32 active_streams, 4: i64 highest_term
+  40: i64 wall_clock_ns    // of the datanode; 0: it does not say
+}
 // lease: this namenode is leader under a valid leader lease, so the datanode may serve open replicas for
 // 3 s from the sending of this heartbeat. need_report: send a full block report.
 struct HeartbeatReply { 1: i64 term, 2: bool leader, 3: bool lease, 4: bool need_report }

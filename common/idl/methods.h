@@ -47,7 +47,10 @@ namespace dfs::idl {
   X(kCancelLock, 63, "cancel_lock", CancelLockRequest, Empty)                                     \
   X(kClusterStatus, 70, "cluster_status", ClusterStatusRequest, ClusterStatusReply)               \
   X(kSetDatanode, 71, "set_datanode", SetDatanodeRequest, Empty)                                  \
-  X(kReleaseDeletions, 76, "release_deletions", ReleaseDeletionsRequest, Empty)
+  X(kReleaseDeletions, 76, "release_deletions", ReleaseDeletionsRequest, Empty)                   \
+  X(kExplain, 72, "explain", ExplainRequest, ExplainReply)                                        \
+  X(kExport, 73, "export_namespace", ExportRequest, ExportReply)                                  \
+  X(kMoveToTrash, 74, "move_to_trash", MoveToTrashRequest, MoveToTrashReply)
 
 #define DFS_DATANODE_METHODS(X)                                                                   \
   X(kRegisterDatanode, 100, "register_datanode", RegisterDatanodeRequest, RegisterDatanodeReply)  \

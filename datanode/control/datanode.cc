@@ -281,6 +281,7 @@ void Datanode::Impl::FillHeartbeat(idl::HeartbeatRequest* request) {
   request->datanode = static_cast<int64_t>(store->id().value);
   request->volumes = ToReports(volumes);
   request->active_streams = streams->active_streams.load();
+  request->wall_clock_ns = control().clock().WallNs();
   // Not what was only seen: whoever reads this may rely on it that what came before is done.
   request->highest_term = static_cast<int64_t>(store->highest_term());
 }

@@ -88,6 +88,7 @@ class BlockProposer {
   virtual void Propose(CommandBody body, UniqueFunction<void(Result<std::string>)> done) = 0;
 };
 
+struct ExplainedBlock;
 struct RunningRecovery;
 
 struct BlockStats {
@@ -171,6 +172,11 @@ class BlockManager {
   bool CouldHaveMore(BlockId block, const BlockRecord& record) const;
   /// A reader found the replica bad. Without effect when it is the last good one.
   void ReportBad(BlockId block, Stamp stamp, DatanodeId datanode, std::string_view why);
+  /// block_explain.cc: what is known of it and done about it, for people.
+  ExplainedBlock Explain(BlockId block, const BlockRecord& record) const;
+  /// No replica of a closed block is left on a live datanode, and none of those that had it is waited for: they have
+  /// been given up.
+  bool Lost(BlockId block, const BlockRecord& record) const;
   const Datanode* FindDatanode(DatanodeId id) const { return registry_.Find(id); }
   /// How far a datanode is that an operator has taken out of service. Only a leader knows.
   struct TakenOut {
@@ -214,6 +220,9 @@ class BlockManager {
 
   // block_locations.cc
   void ApplyRack(Datanode& node) const;
+  // block_explain.cc
+  void ExplainClosed(BlockId block, const BlockRecord& record, ExplainedBlock* out) const;
+  void ExplainOpen(BlockId block, const BlockRecord& record, ExplainedBlock* out) const;
 
   // block_fences.cc
   bool Fenced(const Datanode& node) const { return term_ != 0 && node.fenced_term == term_; }

@@ -36,6 +36,7 @@ class MemberDirectory {
   const std::string& path() const { return path_; }
   std::string log_path() const { return path_ + "/raft"; }
   std::string state_path() const { return path_ + "/state"; }
+  std::string export_path() const { return path_ + "/export"; }
   std::string receive_path() const { return path_ + "/snapshot.receive"; }
   std::string send_path(NodeId to) const;
   const std::string& cluster_id() const { return cluster_id_; }

@@ -1,4 +1,4 @@
-// Service: cluster status. Answered by every member, about itself and what it knows.
+// Service: cluster status, answered by every member, about itself and what it knows; exports, by the leader.
 #include <algorithm>
 
 #include "common/base/codec.h"
@@ -7,18 +7,6 @@
 namespace dfs::nn {
 
 namespace {
-const char* StateName(NodeState state) {
-  switch (state) {
-    case NodeState::kLive:
-      return "live";
-    case NodeState::kStale:
-      return "stale";
-    case NodeState::kDead:
-      return "dead";
-  }
-  return "?";
-}
-
 const char* ServiceName(NodeAdmin admin, bool settled) {
   switch (admin) {
     case NodeAdmin::kInService:
@@ -40,6 +28,18 @@ void FillService(const Datanode& node, const BlockManager::TakenOut& progress, i
   }
 }
 }  // namespace
+
+const char* NodeStateName(NodeState state) {
+  switch (state) {
+    case NodeState::kLive:
+      return "live";
+    case NodeState::kStale:
+      return "stale";
+    case NodeState::kDead:
+      return "dead";
+  }
+  return "?";
+}
 
 idl::ClusterStatusReply Service::ClusterStatus() const {
   idl::ClusterStatusReply reply;
@@ -68,7 +68,7 @@ idl::ClusterStatusReply Service::ClusterStatus() const {
     out.address = node->tcp_address;
     out.host_id = node->host_id;
     out.rack = node->rack;
-    out.state = StateName(node->state);
+    out.state = NodeStateName(node->state);
     out.capacity_bytes = Signed(node->capacity_bytes);
     out.used_bytes = Signed(node->used_bytes);
     out.available_bytes = Signed(node->available_bytes);
@@ -77,6 +77,9 @@ idl::ClusterStatusReply Service::ClusterStatus() const {
     out.volumes = static_cast<int32_t>(node->volumes.size());
     out.failed_volumes = node->failed_volumes;
     FillService(*node, blocks_.TakenOutOf(*node), executor_.clock().WallNs(), &out);
+    if (auto offset = clock_offsets_ns_.find(node->id); offset != clock_offsets_ns_.end()) {
+      out.__set_clock_offset_ms(offset->second / kMillisecond);
+    }
   }
   if (auto usage = state_.TotalUsage()) {
     reply.files = usage->files;
@@ -107,7 +110,16 @@ idl::ClusterStatusReply Service::ClusterStatus() const {
   reply.default_replication = static_cast<int32_t>(options_.name_space.default_replication);
   reply.version = options_.version;
   reply.feature_level = static_cast<int32_t>(counters.feature_level);
+  reply.wall_clock_ns = executor_.clock().WallNs();
+  reply.trash_keep_ms = trash_.effective_keep_ns() / kMillisecond;
   return reply;
+}
+
+Result<idl::ExportReply> Service::Export(const idl::ExportRequest& request, const PeerInfo& peer) {
+  DFS_ASSIGN_OR_RETURN(Credentials who, CredentialsOf(peer, request.caller));
+  // Everybody's names and small files are in it.
+  if (!IsSuperuser(who)) return Status(Code::kNotPermitted, "an export is for superusers");
+  return exporter_.Page(request);
 }
 
 }  // namespace dfs::nn

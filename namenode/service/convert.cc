@@ -16,6 +16,7 @@ PeerInfo PeerInfo::Of(const rpc::PeerIdentity& peer) {
   info.is_unix = peer.is_unix;
   info.uid = peer.uid;
   info.gid = peer.gid;
+  info.address = peer.address;
   return info;
 }
 

@@ -28,6 +28,7 @@ struct PeerInfo {
   bool is_unix = false;
   uint32_t uid = 0;
   uint32_t gid = 0;
+  std::string address;  // for logs
   std::weak_ptr<rpc::RpcPeer> connection;  // for what the leader asks of a session
   static PeerInfo Of(const rpc::PeerIdentity& peer);
 };

@@ -94,6 +94,10 @@ void Service::Heartbeat(const idl::HeartbeatRequest& r, rpc::ResponderPtr respon
     responder->Fail(answer.error());
     return;
   }
+  if (r.wall_clock_ns != 0) {
+    clock_offsets_ns_[DatanodeId(Unsigned(r.datanode))] =
+        r.wall_clock_ns - executor_.clock().WallNs();
+  }
   idl::HeartbeatReply reply;
   reply.term = Signed(replica_.term());
   reply.leader = replica_.is_leader();

@@ -1,6 +1,7 @@
 // Service: requests in, replies out.
 #include "common/base/logging.h"
 #include "common/rpc/idl_call.h"
+#include "namenode/service/audit_describe.h"
 #include "namenode/service/handler_util.h"
 
 namespace dfs::nn {
@@ -31,6 +32,8 @@ bool IsRead(rpc::Method m) {
     case idl::kGetLock:
     case idl::kCancelLock:
     case idl::kReleaseDeletions:
+    case idl::kExplain:
+    case idl::kExport:
       return true;
     default:
       return false;
@@ -55,6 +58,9 @@ Service::Service(const Parts& parts)
       blocks_(parts.blocks),
       sessions_(parts.sessions),
       leases_(parts.leases),
+      trash_(parts.trash),
+      exporter_(parts.exporter),
+      audit_(parts.audit),
       token_key_(parts.token_key),
       lock_waiters_(LockWaitersOptions(), parts.executor, state_, LockProposer()) {}
 
@@ -109,11 +115,11 @@ void Service::Run(rpc::Method method, const Buffer& request, const PeerInfo& pee
     return;
   }
   if (!IsRead(method)) {
-    RunChange({method, nullptr}, request, peer, std::move(responder));
+    RunChange({method, nullptr, nullptr}, request, peer, std::move(responder));
     return;
   }
   if (replica_.HasLease()) {
-    RunRead({method, nullptr}, request, peer, std::move(responder));
+    RunRead({method, nullptr, nullptr}, request, peer, std::move(responder));
     return;
   }
   // No lease just now (or read_mode=readindex): a quorum round first.
@@ -123,7 +129,7 @@ void Service::Run(rpc::Method method, const Buffer& request, const PeerInfo& pee
     if (!status.ok()) {
       r->Fail(replica_.is_leader() ? status : replica_.NotLeader());
     } else {
-      RunRead({method, nullptr}, request, peer, std::move(r));
+      RunRead({method, nullptr, nullptr}, request, peer, std::move(r));
     }
   });
 }
@@ -190,6 +196,10 @@ void Service::RunRead(Origin origin, const Buffer& request, const PeerInfo& peer
       return Read(origin, request, peer, std::move(responder), &Service::CancelLock);
     case idl::kReleaseDeletions:
       return Read(origin, request, peer, std::move(responder), &Service::ReleaseDeletions);
+    case idl::kExplain:
+      return Read(origin, request, peer, std::move(responder), &Service::Explain);
+    case idl::kExport:
+      return Read(origin, request, peer, std::move(responder), &Service::Export);
     default:
       responder->Fail(Status(Code::kInternal, "no such read"));
       return;
@@ -245,6 +255,8 @@ void Service::RunChange(Origin origin, const Buffer& request, const PeerInfo& pe
       return Change(std::move(origin), request, peer, std::move(responder), &Service::Unlock);
     case idl::kSetDatanode:
       return Change(std::move(origin), request, peer, std::move(responder), &Service::SetDatanode);
+    case idl::kMoveToTrash:
+      return Change(std::move(origin), request, peer, std::move(responder), &Service::MoveToTrash);
     default:
       responder->Fail(Status(Code::kNotSupported, "no such method: " + std::to_string(origin.method)));
       return;
@@ -262,8 +274,15 @@ void Service::Read(const Origin& origin, const Buffer& request, const PeerInfo& 
     ReadAgain(origin, request, peer, std::move(responder));
   } else if (reply) {
     Send(*responder, *reply);
-  } else {
-    responder->Fail(reply.error());
+    return;
+  }
+  responder->Fail(reply.error());
+  if constexpr (requires { decoded.ref; decoded.caller; }) {
+    if (!audit_ || !IsRefusal(reply.error().code())) return;
+    AuditEvent event;
+    DescribeForAudit(decoded, &event);
+    auto who = CredentialsOf(peer, decoded.caller);
+    AuditRefusal(std::move(event), peer, who ? *who : OwnCredentials(peer), reply.error().code());
   }
 }
 
@@ -276,6 +295,10 @@ void Service::Change(Origin origin, const Buffer& request, const PeerInfo& peer,
   auto op = std::make_unique<Op>();
   op->responder = std::move(responder);
   op->peer = peer;
+  if (audit_ && IsAudited(decoded)) {
+    op->audit = std::make_unique<AuditEvent>();
+    DescribeForAudit(decoded, op->audit.get());
+  }
   op->origin = std::move(origin);
   op->request = request;
   Status status = (this->*handler)(decoded, op);
@@ -291,6 +314,7 @@ void Service::Change(Origin origin, const Buffer& request, const PeerInfo& peer,
 /// this member still leads.
 void Service::Refuse(std::unique_ptr<Op> op, Status why) {
   if (Replay(*op, &why)) return;
+  Audit(*op, why.code());
   if (replica_.HasLease()) {
     op->responder->Fail(why);
     return;
@@ -354,6 +378,7 @@ Status Service::Propose(std::unique_ptr<Op>& op, const CommandBody& body) {
 }
 
 void Service::Answer(Op& op, Result<std::string> payload) {
+  Audit(op, payload.status().code());
   if (!payload) {
     op.responder->Fail(payload.error());
     return;

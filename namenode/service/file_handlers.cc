@@ -234,6 +234,7 @@ Status Service::LocateSlots(const Inode& inode, uint64_t first, uint64_t last, s
     b.replicas.resize(replicas.size());
     for (size_t i = 0; i < replicas.size(); ++i) ToIdl(*replicas[i], &b.replicas[i]);
     for (DatanodeId id : corrupt) b.corrupt.push_back(Signed(id.value));
+    b.lost = replicas.empty() && blocks_.Lost(slot.id, record);
     if (record.state != BlockState::kClosed) *open_for_write = true;
   }
   return Status();

@@ -17,6 +17,9 @@ inline Ownership OwnershipOf(const InodeAttr& a) {
   return o;
 }
 
+/// As in idl::DatanodeStatus.
+const char* NodeStateName(NodeState state);
+
 template <class Rep>
 void Service::Send(rpc::Responder& responder, const Rep& reply) {
   responder.Send(idl::Encode(reply), replica_.applied_index());

@@ -8,8 +8,10 @@
 #include "namenode/blocks/block_manager.h"
 #include "namenode/replication/state_machine_applier.h"
 #include "namenode/service/datanode_link.h"
+#include "namenode/service/exporter.h"
 #include "namenode/service/reclaimer.h"
 #include "namenode/service/service.h"
+#include "namenode/service/trash.h"
 #include "namenode/sessions/lease_manager.h"
 #include "namenode/sessions/session_manager.h"
 #include "namenode/state/state_machine.h"
@@ -69,6 +71,8 @@ struct Namenode::Impl : public StateObserver,
   std::unique_ptr<SessionManager> sessions;
   std::unique_ptr<LeaseManager> leases;
   std::unique_ptr<Reclaimer> reclaimer;
+  std::unique_ptr<Trash> trash;
+  std::unique_ptr<Exporter> exporter;
   std::unique_ptr<Service> service;
   std::unordered_set<std::shared_ptr<rpc::RpcPeer>> peers;
   std::unique_ptr<rpc::Listener> listener;
@@ -79,6 +83,7 @@ struct Namenode::Impl : public StateObserver,
   void Accept(rpc::ConnectionPtr connection);
   void Stop();
   void ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done,
+                  Credentials caller = Credentials::Root(),
                   LeaseManager::ChangePtr change = nullptr);
   std::vector<Session> AllSessions();
   void InitializeCluster();
@@ -124,12 +129,15 @@ struct Namenode::Impl : public StateObserver,
     blocks->OnLeading(term);
     sessions->OnLeading();
     reclaimer->OnLeading();
+    trash->OnLeading();
     service->OnLeading(term);
   }
   void OnLeadershipLost(Term term) override {
     LogInfo("no longer leading (term {})", term);
     if (level_timer != 0) executor.Cancel(std::exchange(level_timer, 0));
     service->OnLeadershipLost(term);
+    exporter->Drop();
+    trash->OnLeadershipLost();
     leases->OnLeadershipLost();
     reclaimer->OnLeadershipLost();
     sessions->OnLeadershipLost();
@@ -174,8 +182,25 @@ Status Namenode::Impl::Open() {
              UniqueFunction<void(Status)> done) {
         service->Recall(session, orders, std::move(done));
       });
-  service = std::make_unique<Service>(
-      Service::Parts{options, executor, *replica, *machine, *blocks, *sessions, *leases, token_key});
+  trash = std::make_unique<Trash>(
+      options.trash_keep_ns, executor, reader,
+      [this] {
+        Trash::Space space;
+        for (const auto& node : blocks->registry().nodes()) {
+          if (node->state == NodeState::kDead) continue;
+          space.capacity_bytes += node->capacity_bytes;
+          space.available_bytes += node->available_bytes;
+        }
+        return space;
+      },
+      [this](Credentials who, CommandBody body, UniqueFunction<void(Result<std::string>)> done) {
+        ProposeOwn(std::move(body), std::move(done), std::move(who));
+      });
+  exporter = std::make_unique<Exporter>(directory->export_path(), *world.env, world.open_store,
+                                        *machine, executor);
+  service = std::make_unique<Service>(Service::Parts{options, executor, *replica, *machine, *blocks,
+                                                     *sessions, *leases, *trash, *exporter,
+                                                     world.audit, token_key});
   service->on_disconnect = [this](rpc::RpcPeer& peer) {
     // Not while it is in a call of its own.
     executor.Post([weak = weak_from_this(), gone = peer.shared_from_this()] {
@@ -204,10 +229,11 @@ void Namenode::Impl::Accept(rpc::ConnectionPtr connection) {
 }
 
 void Namenode::Impl::ProposeOwn(CommandBody body, UniqueFunction<void(Result<std::string>)> done,
-                                LeaseManager::ChangePtr change) {
+                                Credentials caller, LeaseManager::ChangePtr change) {
   struct Waiting {
     CommandBody body;
     UniqueFunction<void(Result<std::string>)> done;
+    Credentials caller;
     LeaseManager::ChangePtr change;
   };
   auto waiting = std::make_shared<Waiting>();
@@ -216,14 +242,16 @@ void Namenode::Impl::ProposeOwn(CommandBody body, UniqueFunction<void(Result<std
       [weak = weak_from_this(), waiting] {
         auto impl = weak.lock();
         if (!impl || !waiting->done) return;
-        impl->ProposeOwn(std::move(waiting->body), std::move(waiting->done), waiting->change);
+        impl->ProposeOwn(std::move(waiting->body), std::move(waiting->done),
+                         std::move(waiting->caller), waiting->change);
       });
   if (!alone) {
-    *waiting = {std::move(body), std::move(done), std::move(change)};
+    *waiting = {std::move(body), std::move(done), std::move(caller), std::move(change)};
     return;
   }
   CommandHeader header;
   header.now_ns = executor.clock().WallNs();
+  header.caller = std::move(caller);
   replica->Propose(EncodeCommand(header, body),
                    [change = std::move(change),
                     done = std::move(done)](Result<std::string> reply) mutable {
@@ -293,6 +321,8 @@ void Namenode::Impl::Stop() {
   closing.clear();
   reclaimer.reset();
   service.reset();
+  exporter.reset();
+  trash.reset();
   leases.reset();
   sessions.reset();
   blocks.reset();

@@ -19,6 +19,7 @@
 
 namespace dfs::nn {
 
+struct AuditEvent;
 class BlockManager;
 class LeaseManager;
 class Service;
@@ -56,6 +57,8 @@ struct NamenodeOptions {
   NamespaceOptions name_space;
   BlockOptions blocks;
   int64_t session_expiry_ns = 30 * kSecond;
+  /// What was removed into the trash goes for good after so long; 0: nothing is moved there.
+  int64_t trash_keep_ns = 24 * 3600 * kSecond;
   LeaseOptions leases;
   /// Who owns the root of a new cluster.
   uint32_t root_uid = 0;
@@ -74,6 +77,8 @@ struct NamenodeWorld {
   /// Opens the state store in a directory: OpenRocksStore or OpenMemStore.
   std::function<Result<std::unique_ptr<StateStore>>(const std::string& directory)> open_store;
   Replica::LogWriterFactory log_writer;
+  /// Where changes and refused accesses are told (audit_event.h); null: nowhere.
+  std::function<void(AuditEvent)> audit;
   /// The member must stop (see Replica::FatalHandler). Not called from within a call to the namenode.
   std::function<void(Status)> on_fatal;
 };

@@ -1,4 +1,5 @@
 // Service: names and attributes.
+#include "common/base/trash_name.h"
 #include "namenode/service/handler_util.h"
 
 namespace dfs::nn {
@@ -14,6 +15,12 @@ Status NoSuchName() {
 Status CheckHasName(const ResolvedPath& path, Code code) {
   if (!path.name.empty()) return Status();
   return Status(code, "the root directory");
+}
+/// Others than root may not list it, and could only trip over it: each goes to his own by its name. cookie: behind the
+/// page.
+void HideTrash(DirectoryPage* page, uint64_t* cookie) {
+  if (!page->entries.empty()) *cookie = page->entries.back().cookie;
+  std::erase_if(page->entries, [](const DirectoryEntry& e) { return e.name == kTrashName; });
 }
 }  // namespace
 
@@ -76,9 +83,13 @@ Result<idl::ListDirectoryReply> Service::ListDirectory(const idl::ListDirectoryR
   size_t max = request.max_entries <= 0
                    ? kMaxListEntries
                    : std::min<size_t>(kMaxListEntries, static_cast<size_t>(request.max_entries));
-  DFS_ASSIGN_OR_RETURN(DirectoryPage page,
-                       state_.ReadDirectory(inode.id, Unsigned(request.cookie), max, kMaxListBytes,
-                                            with_attributes));
+  DirectoryPage page;
+  uint64_t cookie = Unsigned(request.cookie);
+  do {
+    DFS_ASSIGN_OR_RETURN(
+        page, state_.ReadDirectory(inode.id, cookie, max, kMaxListBytes, with_attributes));
+    if (inode.id == kRootInode && !who.IsRoot()) HideTrash(&page, &cookie);
+  } while (page.entries.empty() && !page.done);
   idl::ListDirectoryReply reply;
   reply.directory = Signed(inode.id.value);
   reply.parent = Signed(inode.parent.value);

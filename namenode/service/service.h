@@ -7,6 +7,8 @@
 //   datanode_handlers.cc   register, heartbeat, reports  admin_handlers.cc  cluster status
 //   lock_handlers.cc       file locks
 //   datanode_admin_handlers.cc  datanodes out of service, brakes
+//   trash_handlers.cc      removing into the trash       explain_handlers.cc
+//   audit.cc               what the audit log is told
 //
 // Confined to the namenode's executor. Reads are answered on the leader only, inside the handler while the
 // leader lease holds.
@@ -17,14 +19,18 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 
 #include "common/base/random.h"
 #include "common/idl/idl_fwd.h"
 #include "common/rpc/peer.h"
 #include "namenode/blocks/block_manager.h"
 #include "namenode/replication/replica.h"
+#include "namenode/service/audit_event.h"
 #include "namenode/service/convert.h"
+#include "namenode/service/exporter.h"
 #include "namenode/service/namenode.h"
+#include "namenode/service/trash.h"
 #include "namenode/sessions/lease_manager.h"
 #include "namenode/sessions/lock_waiters.h"
 #include "namenode/sessions/session_manager.h"
@@ -47,6 +53,9 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
     BlockManager& blocks;
     SessionManager& sessions;
     LeaseManager& leases;
+    Trash& trash;
+    Exporter& exporter;
+    AuditSink audit;        // null: there is no audit log
     std::string token_key;  // "" without a cluster key
   };
   explicit Service(const Parts& parts);
@@ -81,6 +90,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   struct Origin {
     rpc::Method method = 0;
     LeaseManager::ChangePtr change;
+    std::shared_ptr<const Trash::Place> trash_place;  // made by an earlier try
   };
   /// A change under way: whose it is, whom to answer and how. A handler sets finish first; what it then finds
   /// wrong does not matter if this very operation was applied already (Replay).
@@ -91,6 +101,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
     Finish finish;
     Origin origin;
     Buffer request;  // to begin anew when it had to wait for leases: the state may have changed meanwhile
+    std::unique_ptr<AuditEvent> audit;  // null: it is none of the audit log's
   };
   struct Waiting {
     rpc::Method method;
@@ -230,6 +241,19 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
                                       const PeerInfo& peer);
   /// Root, and whom the namenodes run as.
   Status CheckOperator(const Credentials& who) const;
+  // audit.cc
+  void Audit(Op& op, Code outcome);
+  void AuditRefusal(AuditEvent event, const PeerInfo& peer, const Credentials& who, Code outcome);
+
+  // explain_handlers.cc
+  Result<idl::ExplainReply> Explain(const idl::ExplainRequest& request, const PeerInfo& peer);
+
+  // trash_handlers.cc
+  Status MoveToTrash(idl::MoveToTrashRequest& request, std::unique_ptr<Op>& op);
+  // admin_handlers.cc
+  Result<idl::ExportReply> Export(const idl::ExportRequest& request, const PeerInfo& peer);
+  /// Root, or whom the root directory of a new cluster belongs to: the user that the namenodes run as.
+  bool IsSuperuser(const Credentials& who) const;
 
   const NamenodeOptions& options_;
   RequestCounts requests_{};
@@ -240,6 +264,11 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   BlockManager& blocks_;
   SessionManager& sessions_;
   LeaseManager& leases_;
+  Trash& trash_;
+  Exporter& exporter_;
+  const AuditSink audit_;
+  /// Their wall clocks less ours, when they were last heard.
+  std::unordered_map<DatanodeId, int64_t> clock_offsets_ns_;
   const std::string token_key_;
   std::map<SessionId, std::weak_ptr<rpc::RpcPeer>> session_peers_;  // where each was last heard
   // Of the read that is being answered.

@@ -47,6 +47,19 @@ def test_a_sick_cluster():
         follower = next(n for n, p in c.processes().items() if p["role"] == "namenode" and not p["leader"])
         plant(c, "a namenode that is down", dev("kill", follower), None, "does not hear namenode")
         require(names(c, follower.replace("namenode-", "nn")), "the one that does not answer is named")
+        c.run("dev", "revive", c.dir, follower)
+        plant(c, "a namenode that hangs", dev("pause", follower), dev("resume", follower),
+              follower.replace("namenode-", "nn"))
+        wait_for("the cluster to be well again", lambda: only_fuse(c))
+        c.run("dev", "kill", c.dir, follower)
+        sockets = next(check["what"] for check in doctor(c) if "namenodes are" in check["what"]).split()[-1].split(",")
+        require(len(sockets) == 3, f"{sockets}")
+        leading = next(n for n, p in c.processes().items() if p.get("leader")).replace("namenode-", "nn")
+        one = next(s for s in sockets if leading in s)
+        plant(c, "a client that knows one namenode of three", lambda: None, None, "told 1 of the 3", "--namenodes", one)
+        with Cluster(namenodes=1, datanodes=1) as other:
+            its = next(check["what"] for check in doctor(other) if "namenodes are" in check["what"]).split()[-1]
+            require(found(c, "different clusters", "--namenodes", f"{one},{its}")["level"] == "error", "two clusters")
         leader = next(n for n, p in c.processes().items() if p.get("leader"))
         plant(c, "no majority", dev("kill", leader), None, "no namenode leads: 1 of 3")
         for name in (follower, leader):

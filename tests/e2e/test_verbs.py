@@ -259,8 +259,12 @@ def test_update():
     for name in ("a", "b", "c"):
         with open(f"{c.work}/site/{name}", "w") as f:
             f.write(name * 100)
+    os.symlink("a", f"{c.work}/site/link")
     copied = lambda: json.loads(c.run("put", "-ru", "--json", "site", "/").text)["files"]
-    require([copied(), copied()] == [3, 0], "the second time nothing has changed")
+    link = lambda: c.run("stat", "-c", "%i %N", "/site/link").text
+    require(copied() == 3, "all is copied")
+    before = link()
+    require(copied() == 0 and link() == before, "the second time nothing has changed")
     with open(f"{c.work}/site/b", "w") as f:
         f.write("B" * 100)  # the same size
     os.utime(f"{c.work}/site/b", (1, 1))

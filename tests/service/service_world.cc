@@ -51,7 +51,7 @@ void FakeDatanode::Register(size_t n) {
   request.rack = "/r";
   idl::VolumeReport volume;
   volume.capacity_bytes = int64_t{1} << 40;
-  volume.available_bytes = int64_t{1} << 39;
+  volume.available_bytes = available_bytes;
   request.volumes.push_back(volume);
   rpc::Call<idl::kRegisterDatanode>(
       *channels_[n], request, kSecond,
@@ -65,9 +65,10 @@ void FakeDatanode::Beat() {
     if (!channels_[n]->connected() || !registered_[n]) continue;
     idl::HeartbeatRequest request;
     request.datanode = id;
+    request.wall_clock_ns = node.executor().clock().WallNs() + clock_offset_ns;
     idl::VolumeReport volume;
     volume.capacity_bytes = int64_t{1} << 40;
-    volume.available_bytes = int64_t{1} << 39;
+    volume.available_bytes = available_bytes;
     request.volumes.push_back(volume);
     rpc::Call<idl::kHeartbeat>(*channels_[n], request, kSecond,
                                [this, n](Result<rpc::Typed<idl::HeartbeatReply>> r) {
@@ -164,8 +165,8 @@ void FakeDatanode::HandleRequest(rpc::Method method, Buffer request, const rpc::
 // ---- ServiceWorld
 
 ServiceWorld::ServiceWorld(int namenodes, int datanode_count,
-                           std::function<void(NamenodeOptions&)> adjust)
-    : client(scheduler.AddNode("client")) {
+                           std::function<void(NamenodeOptions&)> adjust, AuditSink audit)
+    : client(scheduler.AddNode("client")), audit_(std::move(audit)) {
   std::vector<Member> members;
   for (int n = 0; n < namenodes; ++n) {
     Member m;
@@ -234,6 +235,7 @@ void ServiceWorld::Start(Host& host) {
     world.log_writer = [](LogStorage& storage, Executor& executor) {
       return NewInlineLogWriter(storage, executor);
     };
+    world.audit = audit_;
     world.on_fatal = [](const Status& why) { ADD_FAILURE() << "stopped: " << why.ToString(); };
     host.namenode = std::make_unique<Namenode>(host.options, world);
     Status started = host.namenode->Start();

@@ -11,6 +11,7 @@
 #include "common/rpc/channel.h"
 #include "common/rpc/idl_call.h"
 #include "dfs_types.h"
+#include "namenode/service/audit_event.h"
 #include "namenode/service/namenode.h"
 #include "tests/sim/network.h"
 #include "tests/sim/scheduler.h"
@@ -37,6 +38,8 @@ class FakeDatanode : public rpc::RequestHandler {
   int64_t id;
   sim::SimNode& node;
   std::map<int64_t, Stored> replicas;
+  int64_t clock_offset_ns = 0;
+  int64_t available_bytes = int64_t{1} << 39;  // of 1 << 40
   bool silent = false;                          // sends no heartbeats, answers nothing
   std::vector<idl::HeartbeatReply> last_reply;  // by namenode
   int commands = 0;
@@ -55,7 +58,7 @@ class FakeDatanode : public rpc::RequestHandler {
 class ServiceWorld {
  public:
   explicit ServiceWorld(int namenodes, int datanodes = 0,
-                        std::function<void(NamenodeOptions&)> adjust = {});
+                        std::function<void(NamenodeOptions&)> adjust = {}, AuditSink audit = {});
   ~ServiceWorld();
 
   void Crash(int n);
@@ -114,6 +117,7 @@ class ServiceWorld {
   };
   void Start(Host& host);
 
+  AuditSink audit_;
   std::vector<Host> hosts_;
   std::vector<std::unique_ptr<rpc::Channel>> channels_;
   std::map<int64_t, int64_t> sequences_;

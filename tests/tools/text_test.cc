@@ -25,6 +25,19 @@ TEST(Text, ParsesSizes) {
   }
 }
 
+TEST(Text, Base64BothWays) {
+  std::string out;
+  for (const std::string& bytes :
+       {std::string(), std::string("a"), std::string("ab"), std::string("abc"),
+        std::string("\0\xff\x80", 3), std::string(1000, '\x7f')}) {
+    ASSERT_TRUE(ParseBase64(Base64(bytes), &out)) << bytes;
+    EXPECT_EQ(out, bytes);
+  }
+  for (const char* bad : {"a", "abc", "ab=c", "=abc", "a===", "ab!d", "YQ==YQ=="}) {
+    EXPECT_FALSE(ParseBase64(bad, &out)) << bad;
+  }
+}
+
 TEST(Text, ParsesDurations) {
   int64_t ns = 0;
   EXPECT_TRUE(ParseDuration("500ms", &ns));

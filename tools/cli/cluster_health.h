@@ -21,6 +21,9 @@ std::string StatusText(const ClusterStatus& status, const std::vector<MemberAnsw
 std::string ServiceText(const DatanodeInfo& datanode);
 /// Until the copies that are to be made are made, as fast as lately; nothing when none were.
 std::optional<int64_t> RepairSecondsLeft(const ClusterStatus& status);
+/// By how far a wall clock is off, either way.
+enum class ClockVerdict { kGood, kOff, kTokensFail };
+ClockVerdict JudgeClock(int64_t off_by_ms);
 /// Empty: healthy.
 std::vector<Finding> Examine(const ClusterStatus& status, const std::vector<MemberAnswer>& members);
 

@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "common/auth/key_file.h"
+#include "common/base/clock.h"
 #include "tools/cli/client_config.h"
+#include "tools/cli/cluster_health.h"
 #include "tools/cli/commands.h"
 #include "tools/cli/json_out.h"
 #include "tools/cli/verb.h"
@@ -43,6 +46,9 @@ class Doctor {
   bool ExamineKey();
   void ExamineNamenodes();
   void ExamineOne(const std::string& address);
+  void ExamineAddresses();
+  void ExamineClock(const std::string& whose, int64_t offset_ms, int64_t uncertain_ms = 0);
+  void ExamineClocks(const ClusterStatus& s);
   void ExamineGroup(const ClusterStatus& s);
   void ExamineDatanodes(const ClusterStatus& s);
   void ExaminePorts(const ClusterStatus& s);
@@ -121,11 +127,20 @@ void Doctor::ExamineOne(const std::string& address) {
   only.timeout = kPatience;
   const Result<Client> client = Client::connect(only);
   if (client) {
+    const int64_t asked_ns = SystemClock().WallNs();
     const std::vector<MemberAnswer> said = client->member_status(kPatience);
-    for (const MemberAnswer& m : said) {
-      if (m.address == address && m.status) answers_.push_back(*m.status);
-    }
+    const int64_t took_ms = (SystemClock().WallNs() - asked_ns) / kMillisecond;
     Add(Level::kOk, fmt::format("namenode {} answers", address));
+    for (const MemberAnswer& m : said) {
+      if (m.address != address || !m.status) continue;
+      answers_.push_back(*m.status);
+      if (m.status->wall_clock_ns != 0) {
+        // It read its clock between asking and answer.
+        const int64_t then_ms = asked_ns / kMillisecond + took_ms / 2;
+        ExamineClock(fmt::format("namenode {}", m.status->node_id),
+                     m.status->wall_clock_ns / kMillisecond - then_ms, took_ms / 2);
+      }
+    }
     return;
   }
   const Status& why = client.error();
@@ -141,11 +156,13 @@ void Doctor::ExamineOne(const std::string& address) {
 
 void Doctor::ExamineNamenodes() {
   for (const std::string& address : options_.namenodes) ExamineOne(address);
+  ExamineAddresses();
   const auto leader = std::find_if(answers_.begin(), answers_.end(),
                                    [](const ClusterStatus& s) { return s.leader; });
   if (leader != answers_.end()) {
     Add(Level::kOk, fmt::format("namenode {} leads term {}", leader->node_id, leader->term));
     ExamineGroup(*leader);
+    ExamineClocks(*leader);
     ExamineDatanodes(*leader);
     ExaminePorts(*leader);
     ExamineBlocks(*leader);
@@ -154,6 +171,64 @@ void Doctor::ExamineNamenodes() {
         fmt::format("no namenode leads: {} of {} members answer", answers_.size(),
                     answers_[0].members.size()),
         "A majority must run and reach each other on their Raft ports (9701): start the others");
+  }
+}
+
+// What this machine was told of the namenodes, against what they say of themselves.
+void Doctor::ExamineAddresses() {
+  if (answers_.empty()) return;
+  const ClusterStatus& first = answers_[0];
+  for (const ClusterStatus& other : answers_) {
+    if (other.cluster_id == first.cluster_id) continue;
+    Add(Level::kError,
+        fmt::format("the addresses belong to different clusters: {} and {}", first.cluster_id,
+                    other.cluster_id),
+        "Which of them a command meets is chance: name those of one cluster, and set cluster_id in "
+        "client.toml");
+    return;
+  }
+  for (const ClusterStatus& other : answers_) {
+    if (other.version == first.version) continue;
+    Add(Level::kWarning,
+        fmt::format("namenode {} is of version {}, namenode {} of version {}", first.node_id,
+                    first.version, other.node_id, other.version),
+        "What is new begins when all are of the new version: finish the upgrade");
+    break;
+  }
+  if (options_.namenodes.size() < first.members.size()) {
+    Add(Level::kWarning,
+        fmt::format("this machine is told {} of the {} namenodes", options_.namenodes.size(),
+                    first.members.size()),
+        "When those are down it cannot find the others: name all of them");
+  }
+}
+
+void Doctor::ExamineClock(const std::string& whose, int64_t offset_ms, int64_t uncertain_ms) {
+  const int64_t sure_ms = std::max<int64_t>(std::abs(offset_ms) - uncertain_ms, 0);
+  const ClockVerdict verdict = JudgeClock(sure_ms);
+  if (verdict == ClockVerdict::kGood) return;
+  const std::string what = fmt::format("the clock of {} is {} {}", whose,
+                                       HumanDuration(sure_ms * kMillisecond),
+                                       offset_ms > 0 ? "ahead" : "behind");
+  if (verdict == ClockVerdict::kTokensFail) {
+    Add(Level::kError, what,
+        "Datanodes refuse what they take for expired tokens: let NTP set the clock (chronyc "
+        "tracking, timedatectl)");
+  } else {
+    Add(Level::kWarning, what,
+        "Times of files are the leading namenode's: let NTP set the clock (chronyc tracking, "
+        "timedatectl)");
+  }
+}
+
+// What each datanode's heartbeat said, against the leader's own clock.
+void Doctor::ExamineClocks(const ClusterStatus& s) {
+  for (const DatanodeInfo& d : s.datanodes) {
+    // Of one that is silent it is an old story.
+    if (d.clock_offset_ms && d.state == "live") {
+      ExamineClock(fmt::format("datanode {}, against the leading namenode's,", d.address),
+                   *d.clock_offset_ms);
+    }
   }
 }
 

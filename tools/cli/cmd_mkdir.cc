@@ -33,7 +33,7 @@ int RunMkdir(const Arguments& arguments) {
       continue;
     }
     verb.Succeeded();
-    if (verbose) std::printf("made %s\n", ShownName(path).c_str());
+    if (verbose && !verb.json()) std::printf("made %s\n", ShownName(path).c_str());
   }
   return verb.ExitCode();
 }

@@ -59,7 +59,9 @@ int RunMv(const Arguments& arguments) {
       continue;
     }
     verb.Succeeded();
-    if (verbose) std::printf("%s -> %s\n", ShownName(from).c_str(), ShownName(to).c_str());
+    if (verbose && !verb.json()) {
+      std::printf("%s -> %s\n", ShownName(from).c_str(), ShownName(to).c_str());
+    }
   }
   return verb.ExitCode();
 }

@@ -169,6 +169,13 @@ void Putter::PutSymlink(const std::string& source, const std::string& target) {
     return;
   }
   const std::string_view content(buffer, static_cast<size_t>(n));
+  if (o_.update) {
+    const Result<FileStatus> there = client_.lstat(target);
+    if (there && there->is_symlink() && there->symlink_target == content) {
+      verb_.Succeeded();
+      return;
+    }
+  }
   Status made = client_.symlink(content, target);
   if (made.Is(Code::kAlreadyExists) && o_.force) {
     made = client_.unlink(target);

@@ -105,6 +105,15 @@ std::string StatusText(const ClusterStatus& s, const std::vector<MemberAnswer>& 
   return out;
 }
 
+ClockVerdict JudgeClock(int64_t off_by_ms) {
+  constexpr int64_t kNoticed = 2'000;
+  // A token lives for 15 minutes: from here on it may have expired when it is a few minutes old.
+  constexpr int64_t kTokens = 10 * 60 * 1000;
+  return off_by_ms >= kTokens    ? ClockVerdict::kTokensFail
+         : off_by_ms >= kNoticed ? ClockVerdict::kOff
+                                 : ClockVerdict::kGood;
+}
+
 std::vector<Finding> Examine(const ClusterStatus& s, const std::vector<MemberAnswer>& members) {
   std::vector<Finding> out;
   const auto add = [&](uint64_t count, bool error, const char* one, const char* many) {

@@ -9,6 +9,7 @@ namespace dfs::cli {
 
 using Arguments = std::vector<std::string>;
 
+int RunAdmin(const Arguments& arguments);
 int RunAppend(const Arguments& arguments);
 int RunCat(const Arguments& arguments);
 int RunChmod(const Arguments& arguments);
@@ -20,6 +21,7 @@ int RunDatanode(const Arguments& arguments);
 int RunDf(const Arguments& arguments);
 int RunDoctor(const Arguments& arguments);
 int RunDu(const Arguments& arguments);
+int RunExplain(const Arguments& arguments);
 int RunFind(const Arguments& arguments);
 int RunFsck(const Arguments& arguments);
 int RunGet(const Arguments& arguments);
@@ -33,6 +35,7 @@ int RunMount(const Arguments& arguments);
 int RunMv(const Arguments& arguments);
 int RunPut(const Arguments& arguments);
 int RunRm(const Arguments& arguments);
+int RunRestore(const Arguments& arguments);
 int RunSetfattr(const Arguments& arguments);
 int RunSetrep(const Arguments& arguments);
 int RunStat(const Arguments& arguments);
@@ -41,6 +44,7 @@ int RunTail(const Arguments& arguments);
 int RunTest(const Arguments& arguments);
 int RunTop(const Arguments& arguments);
 int RunTouch(const Arguments& arguments);
+int RunTrash(const Arguments& arguments);
 int RunTruncate(const Arguments& arguments);
 int RunUmount(const Arguments& arguments);
 

@@ -61,6 +61,7 @@ json ClusterAsJson(const ClusterStatus& s) {
                          {"service", d.service},
                          {"blocks_left", d.blocks_left},
                          {"maintenance_ms", d.maintenance_ms}});
+    if (d.clock_offset_ms) datanodes.back()["clock_offset_ms"] = *d.clock_offset_ms;
   }
   json members = json::array();
   for (const NamenodeMember& m : s.members) {
@@ -106,7 +107,9 @@ json ClusterAsJson(const ClusterStatus& s) {
           {"proposals", s.proposals},
           {"default_replication", s.default_replication},
           {"version", s.version},
-          {"feature_level", s.feature_level}};
+          {"feature_level", s.feature_level},
+          {"wall_clock", IsoTime(s.wall_clock_ns)},
+          {"trash_keep_ms", s.trash_keep.count()}};
 }
 
 void PrintJson(const json& value) {

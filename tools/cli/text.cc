@@ -341,6 +341,36 @@ std::string Base64(std::string_view bytes) {
   return out;
 }
 
+bool ParseBase64(std::string_view text, std::string* bytes) {
+  bytes->clear();
+  if (text.size() % 4 != 0) return false;
+  for (size_t at = 0; at < text.size(); at += 4) {
+    const bool last = at + 4 == text.size();
+    const size_t padding = !last || text[at + 3] != '=' ? 0 : text[at + 2] == '=' ? 2 : 1;
+    uint32_t group = 0;
+    for (size_t j = 0; j < 4; ++j) {
+      const char c = text[at + j];
+      uint32_t digit = 0;
+      if (c >= 'A' && c <= 'Z') {
+        digit = static_cast<uint32_t>(c - 'A');
+      } else if (c >= 'a' && c <= 'z') {
+        digit = static_cast<uint32_t>(c - 'a') + 26;
+      } else if (c >= '0' && c <= '9') {
+        digit = static_cast<uint32_t>(c - '0') + 52;
+      } else if (c == '+' || c == '/') {
+        digit = c == '+' ? 62 : 63;
+      } else if (c != '=' || j < 4 - padding) {
+        return false;
+      }
+      group = group << 6 | digit;
+    }
+    for (size_t j = 0; j < 3 - padding; ++j) {
+      *bytes += static_cast<char>(group >> (16 - 8 * j) & 0xFF);
+    }
+  }
+  return true;
+}
+
 Table::Table(std::vector<std::string> headers) : headers_(std::move(headers)) {
   for (std::string& header : headers_) {
     const bool right = !header.empty() && header[0] == '>';

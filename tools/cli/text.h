@@ -36,6 +36,8 @@ std::string QuoteName(std::string_view name);
 /// Columns of a terminal that the text takes.
 size_t DisplayWidth(std::string_view text);
 std::string Base64(std::string_view bytes);
+/// The other way round; false when it is none.
+bool ParseBase64(std::string_view text, std::string* bytes);
 
 /// Aligns columns; those whose header begins with '>' to the right.
 class Table {

@@ -145,7 +145,7 @@ std::string HintFor(const Status& status) {
     case Code::kWrongCluster:
       return "The address belongs to another cluster than the one configured";
     case Code::kNoSpace:
-      return "Free space or add a datanode; see: dfs df -h";
+      return "Free space (dfs trash empty) or add a datanode; see: dfs df -h";
     case Code::kMissingBlock:
       return "See which replicas are gone: dfs fsck -v PATH";
     case Code::kCorrupt:

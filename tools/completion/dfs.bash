@@ -43,6 +43,14 @@ _dfs() {
       COMPREPLY=($(compgen -d -- "$word"))
       return
       ;;
+    trash)
+      COMPREPLY=($(compgen -W "empty" -- "$word"))
+      return
+      ;;
+    admin)
+      COMPREPLY=($(compgen -W "$(printf '%s\n' export import)" -- "$word") $(compgen -f -- "$word"))
+      return
+      ;;
     bench | help | completion | status | df)
       return
       ;;

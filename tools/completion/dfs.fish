@@ -25,4 +25,6 @@ complete -c dfs -n '__fish_seen_subcommand_from put append get' -F
 complete -c dfs -n '__fish_seen_subcommand_from mount umount' -a '(__fish_complete_directories)'
 complete -c dfs -n '__fish_seen_subcommand_from dev' -a 'start status stop destroy kill pause resume revive'
 complete -c dfs -n '__fish_seen_subcommand_from datanode' -a 'list decommission maintenance recommission release-deletions'
-complete -c dfs -n 'not __fish_use_subcommand; and not __fish_seen_subcommand_from dev datanode mount umount bench help completion status df' -a '(__dfs_names)'
+complete -c dfs -n '__fish_seen_subcommand_from admin' -a 'export import' -F
+complete -c dfs -n '__fish_seen_subcommand_from trash' -a 'empty'
+complete -c dfs -n 'not __fish_use_subcommand; and not __fish_seen_subcommand_from dev admin datanode trash mount umount bench help completion status df' -a '(__dfs_names)'

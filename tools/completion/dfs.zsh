@@ -26,6 +26,8 @@ _dfs() {
   case $words[2] in
     datanode) if (( CURRENT == 3 )); then compadd list decommission maintenance recommission release-deletions; fi ;;
     dev) if (( CURRENT == 3 )); then compadd start status stop destroy kill pause resume revive; else _files; fi ;;
+    trash) compadd empty ;;
+    admin) if (( CURRENT == 3 )); then compadd export import; else _files; fi ;;
     mount|umount) _files -/ ;;
     bench|help|completion|status|df) ;;
     put|append) _files; _dfs_names ;;

@@ -118,7 +118,13 @@ int Remove(const Line& l) {
   Arguments options{"-v"};
   if (l.Has("-r") || l.Has("-R")) options.push_back("-r");
   if (l.Has("-f")) options.push_back("-f");
+  if (l.Has("-skipTrash")) options.push_back("--skip-trash");
   return cli::RunRm(With(std::move(options), l.operands));
+}
+
+// As Hadoop's: without -immediate only what is kept no longer, which the namenode takes away by itself, too.
+int Expunge(const Line& l) {
+  return l.Has("-immediate") ? cli::RunTrash({"empty"}) : 0;
 }
 
 int Touch(const Line& l) {
@@ -231,6 +237,7 @@ const std::vector<Command>& Commands() {
       {"cp", "[-f] [-p] [-d] <src> ... <dst>", {"-f", "-p", "-d"}, 2, Copy},
       {"df", "[-h] [<path> ...]", {"-h"}, 0, Df},
       {"du", "[-s] [-h] [-v] <path> ...", {"-s", "-h", "-v"}, 0, Du},
+      {"expunge", "[-immediate]", {"-immediate"}, 0, Expunge},
       {"find", "<path> ... [-name PATTERN] [-iname PATTERN] [-print] [-print0]", {}, 0, Find},
       {"get",
        "[-f] [-p] [-crc] [-ignoreCrc] <src> ... <localdst>",

@@ -27,6 +27,7 @@ BlockPlace PlaceFromIdl(const idl::LocatedBlock& located) {
     place.replicas.push_back(FromIdl(replica));
   }
   place.token = located.token;
+  place.lost = located.lost;
   return place;
 }
 

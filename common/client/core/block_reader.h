@@ -25,6 +25,7 @@ struct BlockPlace {
   uint64_t writer_session = 0;
   std::vector<wire::Member> replicas;
   std::string token;
+  bool lost = false;  // idl::LocatedBlock
 };
 
 BlockPlace PlaceFromIdl(const idl::LocatedBlock& located);
@@ -41,6 +42,9 @@ class BlockReader final : public std::enable_shared_from_this<BlockReader>,
                                             uint64_t offset, uint64_t length, Sink sink,
                                             StatusDone done);
   ~BlockReader() override;
+
+  /// No replica is known, and none is waited for.
+  bool lost() const { return place_.lost && place_.replicas.empty(); }
 
   /// Back-pressure: a paused reader takes nothing from its connection.
   void Pause(bool paused);

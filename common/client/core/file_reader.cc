@@ -13,6 +13,7 @@ constexpr int64_t kRetryNs = 200 * kMillisecond;
 /// Shorter pieces are not worth a descriptor of their own.
 constexpr uint64_t kLocalFrom = 1u << 20;
 constexpr int kCorruptRounds = 3;  // all replicas damaged this often in a row: they stay so
+constexpr int kLostRounds = 2;     // nobody has it, nor is waited for, said twice: the first may have been old
 }  // namespace
 
 struct FileReader::ReadOp {
@@ -23,6 +24,7 @@ struct FileReader::ReadOp {
   Done<size_t> done;
   int64_t deadline_ns = 0;
   int corrupt_rounds = 0;
+  int lost_rounds = 0;
   size_t clipped = 0;  // size, or what the file has
   bool force = false;  // the locations were no good
   size_t pieces = 0;   // under way
@@ -232,6 +234,8 @@ void FileReader::StartPieces(const OpPtr& op) {
 void FileReader::OnPieceDone(const OpPtr& op, const Status& status) {
   if (!status.ok()) op->error = status;
   if (--op->pieces > 0) return;
+  const bool lost = std::any_of(op->readers.begin(), op->readers.end(),
+                                [](const auto& reader) { return reader->lost(); });
   // This may run within a reader's own call.
   core_->executor().Post([readers = std::move(op->readers)] {});
   op->readers.clear();
@@ -240,7 +244,10 @@ void FileReader::OnPieceDone(const OpPtr& op, const Status& status) {
     return;
   }
   Invalidate();
-  const bool hopeless = op->error.Is(Code::kCorrupt) && ++op->corrupt_rounds >= kCorruptRounds;
+  op->lost_rounds += lost ? 1 : 0;
+  const bool hopeless =
+      (op->error.Is(Code::kCorrupt) && ++op->corrupt_rounds >= kCorruptRounds) ||
+      (op->error.Is(Code::kMissingBlock) && op->lost_rounds >= kLostRounds);
   const bool late = core_->Now() + kRetryNs >= op->deadline_ns;
   if (hopeless || core_->closed() || late) {
     FinishOp(op, hopeless || !late ? Named(op->error) : GivenUp(op->error));
@@ -469,7 +476,7 @@ void FileStream::Push(Buffer piece) {
   fetch_offset_ += piece.size();
   ready_bytes_ += piece.size();
   failing_until_ns_ = 0;
-  corrupt_rounds_ = 0;
+  corrupt_rounds_ = lost_rounds_ = 0;
   ready_.push_back(std::move(piece));
 }
 
@@ -483,18 +490,21 @@ void FileStream::PushZeros(uint64_t count) {
 }
 
 void FileStream::OnBlockDone(const Status& status) {
+  const bool lost = block_ != nullptr && block_->lost();
   core_->executor().Post([block = std::exchange(block_, nullptr)] {});
   if (status.ok()) {
     Serve();
     return;
   }
   if (failing_until_ns_ == 0) failing_until_ns_ = core_->Deadline();
-  const bool hopeless = status.Is(Code::kCorrupt) && ++corrupt_rounds_ >= kCorruptRounds;
+  lost_rounds_ += lost ? 1 : 0;
+  const bool hopeless = (status.Is(Code::kCorrupt) && ++corrupt_rounds_ >= kCorruptRounds) ||
+                        (status.Is(Code::kMissingBlock) && lost_rounds_ >= kLostRounds);
   const bool late = core_->Now() + kRetryNs >= failing_until_ns_;
   if (hopeless || core_->closed() || late) {
     error_ = hopeless || !late ? reader_->Named(status) : reader_->GivenUp(status);
     failing_until_ns_ = 0;
-    corrupt_rounds_ = 0;
+    corrupt_rounds_ = lost_rounds_ = 0;
     Serve();
     return;
   }

@@ -130,6 +130,7 @@ class FileStream : public std::enable_shared_from_this<FileStream> {
   Status error_;
   int64_t failing_until_ns_ = 0;  // 0: the last block read went well
   int corrupt_rounds_ = 0;
+  int lost_rounds_ = 0;
   char* out_ = nullptr;
   size_t out_size_ = 0;
   size_t out_done_ = 0;

@@ -23,6 +23,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -210,6 +211,9 @@ class Client {
   Status rmdir(std::string_view path) const;
   /// A whole tree, in one atomic step; space is reclaimed in the background. What was removed.
   Result<Usage> remove_all(std::string_view path) const;
+  /// Into the caller's trash, /.Trash/UID, in one atomic step, from where a rename brings it back; for good, as
+  /// remove_all, where the cluster keeps no trash. A directory only with recursive.
+  Result<Removed> move_to_trash(std::string_view path, bool recursive = false) const;
   Status symlink(std::string_view target, std::string_view path) const;
   Status link(std::string_view existing, std::string_view path) const;
   Status chmod(std::string_view path, uint32_t mode) const;
@@ -254,10 +258,18 @@ class Client {
   // ---- Placement and health ----
   Result<FileLayout> locate(std::string_view path, uint64_t offset = 0,
                             uint64_t length = UINT64_MAX) const;
+  /// For people who ask what is wrong, page by page: what the leader knows of each block from first_slot on, and
+  /// what it does about it. Of a directory only what stat says.
+  Result<FileExplanation> explain(std::string_view path, uint64_t first_slot = 0) const;
   Status report_bad_replica(uint64_t block, uint64_t stamp, uint64_t datanode,
                             std::string_view why) const;
   /// Of the leader.
   Result<ClusterStatus> cluster_status() const;
+  /// The namespace as it is at one log index, while the cluster serves: begin once, then each entry, a directory before
+  /// what it holds and further hard links last. In constant memory. For superusers. The leader gives it up when it is
+  /// no longer the leader (kNotFound: start again) or is not asked for a minute. An error of the callbacks ends it.
+  Status export_namespace(const std::function<Status(const ExportInfo&)>& begin,
+                          const std::function<Status(const ExportedEntry&)>& visit) const;
   /// Of every namenode that is configured, that the leader is said to be, or that one of these names
   /// as a member: each asked by itself, at once. The last kind in a second round, each bounded by
   /// per_member.

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <dfs/status.h>
@@ -201,6 +202,8 @@ struct DatanodeInfo {
   std::string service;
   int64_t blocks_left = -1;    ///< that have too few replicas without it; -1: not known (yet)
   int64_t maintenance_ms = 0;  ///< until it is over
+  /// Its wall clock less that of the namenode that answered, when it was last heard.
+  std::optional<int64_t> clock_offset_ms;
 };
 
 struct ClusterStatus {
@@ -237,6 +240,80 @@ struct ClusterStatus {
   uint64_t repair_bytes_per_second = 0;
   bool deletions_held = false;  ///< by a brake: release_deletions()
   std::string deletions_held_why;
+  int64_t wall_clock_ns = 0;   ///< of who answered, 0 when it is of a version that does not say
+  std::chrono::milliseconds trash_keep{};  ///< 0: there is no trash
+};
+
+/// A replica of a block, or of a datanode that is to have one.
+struct ReplicaExplanation {
+  uint64_t datanode = 0;
+  std::string address;
+  std::string host_id;
+  std::string rack;
+  std::string node_state;  ///< "live", "stale", "dead", "unknown"
+  int64_t last_heartbeat_ms = 0;  ///< ago
+  /// "good", "member", "being_copied", "unfinished", "outdated", "ahead", "corrupt", "deleting", "not_reported"
+  std::string replica_state;
+  uint64_t stamp = 0;                  ///< 0: not known
+  std::optional<int64_t> verified_ns;  ///< when the datanode last read all of it and found it well
+};
+
+struct BlockExplanation {
+  uint64_t block = 0;
+  uint64_t slot = 0;
+  uint64_t offset = 0;  ///< in the file
+  uint64_t length = 0;
+  uint64_t stamp = 0;
+  BlockState state = BlockState::kUnknown;
+  uint32_t expected_replicas = 0;
+  std::string condition;  ///< "healthy", "under_replicated", "missing", "corrupt", "open", "recovering"
+  /// "none", "waiting", "copying", "recovering", "safe_mode", "no_target", "no_source"
+  std::string action;
+  std::string why;  ///< a sentence, or ""
+  std::vector<ReplicaExplanation> replicas;
+  uint64_t writer_session = 0;
+};
+
+struct SessionInfo {
+  uint64_t session = 0;
+  std::string client_name;
+  uint32_t uid = 0;
+};
+
+/// A page of what the leader knows of a file's blocks.
+struct FileExplanation {
+  FileStatus status;
+  std::string path;
+  bool is_inline = false;
+  std::vector<BlockExplanation> blocks;  ///< holes left out
+  std::optional<uint64_t> next_slot;     ///< of the next page
+  std::vector<SessionInfo> sessions;     ///< that have it open, or write these blocks
+};
+
+/// What became of something that was removed.
+struct Removed {
+  bool in_trash = false;    ///< else it is gone for good
+  std::string trash_path;   ///< where it is now; "" also when a repeated call was answered
+  std::chrono::milliseconds keep{};  ///< how long it stays there
+  Usage usage;              ///< what it was, itself included
+};
+
+/// The whole namespace as it was at one log index: of the directory tree everything but the bytes of blocks.
+struct ExportedEntry {
+  std::string path;
+  FileStatus status;
+  bool is_inline = false;   ///< the content is content; else it is in blocks, and not here
+  std::string content;
+  std::vector<std::pair<std::string, std::string>> xattrs;
+  std::string link_to;      ///< not empty: a further name of the file with this path, which came before
+};
+
+struct ExportInfo {
+  std::string cluster_id;
+  uint64_t index = 0;       ///< of the log
+  uint64_t term = 0;
+  std::string state_hash;   ///< 16 hex digits
+  Usage usage;              ///< of it all
 };
 
 /// What one namenode said, or why it said nothing.
