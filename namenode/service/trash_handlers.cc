@@ -16,6 +16,19 @@ Status CheckMayRemove(const Credentials& who, const Ownership& directory, const 
   }
   return CheckAccess(who, OwnershipOf(inode), kMayRead | kMayWrite | kMayExecute);
 }
+
+/// It and all that is below it.
+Status Measure(StateReader& state, const Inode& inode, idl::Usage* out) {
+  if (inode.IsDirectory()) {
+    DFS_ASSIGN_OR_RETURN(Usage usage, state.GetUsage(inode.id));
+    ++usage.directories;
+    ToIdl(usage, out);
+  } else {
+    out->files = 1;
+    out->bytes = Signed(inode.size);
+  }
+  return Status();
+}
 }  // namespace
 
 bool Service::IsSuperuser(const Credentials& who) const {
@@ -64,14 +77,7 @@ Status Service::MoveToTrash(idl::MoveToTrashRequest& request, std::unique_ptr<Op
   }
   DFS_ASSIGN_OR_RETURN(Inode parent, state_.GetInode(path.parent));
   DFS_RETURN_IF_ERROR(CheckMayRemove(who, OwnershipOf(parent), *path.inode));
-  if (path.inode->IsDirectory()) {
-    DFS_ASSIGN_OR_RETURN(Usage usage, state_.GetUsage(path.inode->id));
-    ++usage.directories;
-    ToIdl(usage, &reply->removed);
-  } else {
-    reply->removed.files = 1;
-    reply->removed.bytes = Signed(path.inode->size);
-  }
+  DFS_RETURN_IF_ERROR(Measure(state_, *path.inode, &reply->removed));
   RenameCommand command;
   command.source_parent = path.parent;
   command.source_name = command.target_name = path.name;
