@@ -125,6 +125,7 @@ void KernelModel::TakeAttributes(Inode& inode, const idl::Attr& attr, int64_t ke
 void KernelModel::ChangeAttributes(const idl::Attr& attr, int64_t keep_ns, uint64_t version) {
   Inode& inode = inodes_[static_cast<uint64_t>(attr.inode)];
   const bool overtaken = inode.version > version;
+  if (inode.known && inode.size_unstable) ++inode.ignored;
   if (inode.known && (overtaken || inode.size_unstable)) return;
   const bool known = inode.known;
   const idl::Attr before = inode.attr;

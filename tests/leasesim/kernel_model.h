@@ -74,6 +74,8 @@ class KernelModel final : public fuse::KernelCache,
   void Link(const Path& existing, const Path& path, Done<uint64_t> done);
   void List(const Path& path, Done<std::map<std::string, uint64_t>> done);
 
+  /// Answers about the file that came while its size was being changed here, and so were not heeded.
+  uint64_t IgnoredAnswers(uint64_t inode) { return inodes_[inode].ignored; }
   uint64_t hits() const { return hits_; }
 
  private:
@@ -102,6 +104,7 @@ class KernelModel final : public fuse::KernelCache,
     bool stale = true;
     bool atime_stale = false;
     bool size_unstable = false;
+    uint64_t ignored = 0;  // answers, because of that
     uint64_t version = 0;
     std::map<uint64_t, Page> pages;
   };
