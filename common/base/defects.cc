@@ -82,6 +82,10 @@ const char* DefectName(Defect d) {
       return "lease_recall_ignored";
     case Defect::kLeaseOldGrantKept:
       return "lease_old_grant_kept";
+    case Defect::kLeaseOwnChangeNotRecalled:
+      return "lease_own_change_not_recalled";
+    case Defect::kLeaseRenamedNameKept:
+      return "lease_renamed_name_kept";
     case Defect::kLeaseKernelNotTold:
       return "lease_kernel_not_told";
     case Defect::kMountInlineStaleTail:

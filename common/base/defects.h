@@ -36,6 +36,8 @@ enum class Defect : int {
   kLeaseTermIgnored,         // protocols 2.1: a mount serves from its cache when its term has run out
   kLeaseRecallIgnored,       // protocols 3.1: a mount answers a recall and goes on serving
   kLeaseOldGrantKept,        // an answer that was overtaken by a recall is cached
+  kLeaseOwnChangeNotRecalled,  // protocols 3.2: what a session learns of its own change is not recalled by one that was first to ask
+  kLeaseRenamedNameKept,  // the kernel keeps, under its new name, what it was allowed to keep under the old one
   kLeaseKernelNotTold,       // protocols 3.1: a recall does not reach what the kernel cached
   // The mount's, for tools/fsx.
   kMountInlineStaleTail,     // a small file cut and grown again shows its old end

@@ -27,9 +27,12 @@ RecallKind KindOf(TouchKind kind) {
 /// Registers what it touches for as long as it lives, and remembers who was told of it.
 class LeaseManager::Change {
  public:
-  explicit Change(LeaseManager* manager) : manager_(manager), alive_(manager->alive_) {}
+  explicit Change(LeaseManager* manager) : manager_(manager), alive_(manager->alive_) {
+    manager->changes_.insert(this);
+  }
   ~Change() {
     if (alive_.expired()) return;
+    manager_->changes_.erase(this);
     for (InodeId inode : inodes_) manager_->Unregistered(inode);
   }
   Change(const Change&) = delete;
@@ -45,6 +48,12 @@ class LeaseManager::Change {
     return told_.contains({session, order});
   }
   void Tell(SessionId session, const RecallOrder& order) { told_.insert({session, order}); }
+  /// The session learns what it changes there itself, after it was told.
+  void Untell(SessionId session, InodeId inode) {
+    std::erase_if(told_, [&](const auto& told) {
+      return told.first == session && told.second.inode == inode;
+    });
+  }
 
  private:
   LeaseManager* manager_;
@@ -312,12 +321,25 @@ bool LeaseManager::TryChange(SessionId by, const std::vector<Touch>& touches, Ch
   }
   if (table_.size() == 0 || DefectOn(Defect::kLeaseNotRecalled)) return true;
   auto orders = Contradicted(by, touches, **change);
-  if (orders.empty()) return true;
+  if (orders.empty()) {
+    Overtakes(by, touches, **change);
+    return true;
+  }
   for (const auto& [session, told] : orders) {
     for (const RecallOrder& order : told) (*change)->Tell(session, order);
   }
   RecallAll(std::move(orders), std::move(ready));
   return DefectOn(Defect::kLeaseRecallNotAwaited);
+}
+
+/// This one is applied before others that wait for the same: what its session makes of its answer they have to recall anew.
+void LeaseManager::Overtakes(SessionId by, const std::vector<Touch>& touches,
+                             const Change& change) {
+  if (DefectOn(Defect::kLeaseOwnChangeNotRecalled)) return;
+  for (Change* other : changes_) {
+    if (other == &change) continue;
+    for (const Touch& touch : touches) other->Untell(by, touch.inode);
+  }
 }
 
 bool LeaseManager::Unflushed(SessionId reader, InodeId inode) const {

@@ -127,6 +127,7 @@ class LeaseManager {
   int64_t TermHere() const { return options_.term_ns + options_.term_ns / 20; }
   std::map<SessionId, std::vector<RecallOrder>> Contradicted(
       SessionId by, const std::vector<Touch>& touches, const Change& change) const;
+  void Overtakes(SessionId by, const std::vector<Touch>& touches, const Change& change);
   void RecallAll(std::map<SessionId, std::vector<RecallOrder>> orders, Task done);
   void SendRecall(const RecallPtr& recall);
   void OnRecallAnswered(const RecallPtr& recall);
@@ -151,6 +152,7 @@ class LeaseManager {
   int64_t grace_end_ns_ = 0;
   std::map<SessionId, Entry> sessions_;  // those that cache
   std::map<SessionId, std::deque<RecallPtr>> outstanding_;
+  std::set<Change*> changes_;                     // under way
   std::unordered_map<InodeId, size_t> changing_;  // changes under way, by what they touch
   std::map<InodeId, std::deque<Acquiring>> acquiring_;
   std::vector<Task> after_grace_;

@@ -20,8 +20,10 @@ class Collector {
       Name(c.parent, first);
     } else if (first.size() < c.name.size()) {
       Name(child->inode, FirstComponent(std::string_view(c.name).substr(first.size() + 1)));
-    } else if (c.overwrite) {
-      Inode(child->inode);
+    } else {
+      // It may be on its way out, and this makes it anew.
+      Name(c.parent, first);
+      if (c.overwrite) Inode(child->inode);
     }
   }
   void operator()(const SymlinkCommand& c) { Name(c.parent, c.name); }
