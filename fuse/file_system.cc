@@ -176,7 +176,8 @@ void FileSystem::Rename(const Caller& who, uint64_t parent, std::string name, ui
         if (*alive) {
           ForgetNameAndInode(parent, name);
           ForgetNameAndInode(new_parent, new_name);
-          KernelMayKeepNames();  // it has moved the one to the other by itself
+          // It has moved the one to the other by itself.
+          if (!DefectOn(Defect::kLeaseRenamedNameKept)) KernelMayKeepNames();
         }
         done(std::move(status));
       });

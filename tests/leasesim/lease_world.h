@@ -73,6 +73,9 @@ class LeaseWorld {
   void Start();
   void Drain() { draining_ = true; }
   bool draining() const { return draining_; }
+  void LeaveFilesAlone() { files_ = false; }
+  /// Whether programs read and write.
+  bool files() const { return files_; }
   std::string Busy() const;
   void CheckHistories();
 
@@ -96,6 +99,7 @@ class LeaseWorld {
   bool prepared_ = false;
   bool started_ = false;
   bool draining_ = false;
+  bool files_ = true;
   uint64_t clock_ = 0;
   uint64_t value_ = 0;
   std::set<uint64_t> under_way_;

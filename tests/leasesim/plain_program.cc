@@ -28,7 +28,7 @@ class PlainProgram final : public Program {
   };
 
   void Act() override {
-    const uint64_t dice = random().Uniform(10);
+    const uint64_t dice = random().Uniform(world_.files() ? 10 : 8);
     if (dice < 4) return Name();
     if (dice < 6) return Mode();
     if (dice < 8) return Size(random().Uniform(std::size(kFiles)));
