@@ -10,6 +10,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -85,7 +86,9 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   // ---- What the kernel may keep of an answer that is given now. In nanoseconds; 0: nothing.
   /// Null: there is none (any more).
   void SetKernelCache(KernelCache* kernel) { kernel_ = kernel; }
-  int64_t KeepAttrNs(uint64_t inode);
+  /// asked: forgotten() when the kernel asked.
+  int64_t KeepAttrNs(uint64_t inode, uint64_t asked = UINT64_MAX);
+  uint64_t forgotten() const { return forgotten_; }
   /// That the name leads there (LeaseCache::kAbsent: nowhere).
   int64_t KeepNameNs(uint64_t parent, const std::string& name, uint64_t inode);
   /// Whether the pages that it has of the file may stay when it is opened.
@@ -164,6 +167,8 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   void Changed(uint64_t parent, const std::string& name, uint64_t inode, uint64_t asked);
   /// A change of this mount's own whose outcome for the name is not known.
   void ForgetName(uint64_t parent, const std::string& name);
+  void ForgetInKernel(uint64_t inode);
+  void PruneKernelAttrs();
   /// The kernel was told names, and may go on with them to the end of the term, that are not known here any more.
   void KernelMayKeepNames();
   /// With the attributes of both ends.
@@ -194,7 +199,14 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
 
   const std::shared_ptr<client::ClientCore> core_;
   const FileSystemOptions options_;
+  /// What the kernel may have of an inode's attributes.
+  struct KernelAttr {
+    int64_t until_ns = 0;
+    uint64_t forgotten = 0;  // forgotten_ when it was last told to forget them
+  };
   LeaseCache cache_;
+  std::unordered_map<uint64_t, KernelAttr> kernel_attrs_;
+  uint64_t forgotten_ = 0;  // orders to the kernel so far
   KernelCache* kernel_ = nullptr;
   uint64_t recalls_ = 0;                 // so far, and ends of terms
   int64_t kernel_keeps_until_ns_ = 0;    // names that are not in cache_ any more

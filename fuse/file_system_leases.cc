@@ -9,6 +9,7 @@
 namespace dfs::fuse {
 namespace {
 constexpr int64_t kAcquireAgainNs = 20 * kMillisecond;
+constexpr size_t kMaxKernelAttrs = 400'000;
 }  // namespace
 
 // ---- Serving ------------------------------------------------------------------------------------
@@ -17,8 +18,31 @@ bool FileSystem::Serving() const {
   return core_->leases().TermLeftNs() > 0;
 }
 
-int64_t FileSystem::KeepAttrNs(uint64_t inode) {
-  return cache_.FindAttr(inode) == nullptr ? 0 : core_->leases().TermLeftNs();
+int64_t FileSystem::KeepAttrNs(uint64_t inode, uint64_t asked) {
+  if (cache_.FindAttr(inode) == nullptr) return 0;
+  const int64_t keep_ns = core_->leases().TermLeftNs();
+  if (keep_ns == 0) return 0;
+  KernelAttr& kernel = kernel_attrs_[inode];
+  // The kernel takes no attributes that it had asked for before it was told to forget them.
+  if (kernel.forgotten > asked) return 0;
+  kernel.until_ns = core_->Now() + keep_ns;
+  if (kernel_attrs_.size() > kMaxKernelAttrs) PruneKernelAttrs();
+  return keep_ns;
+}
+
+void FileSystem::PruneKernelAttrs() {
+  std::erase_if(kernel_attrs_,
+                [now = core_->Now()](const auto& known) { return known.second.until_ns < now; });
+}
+
+/// Only of what it may have: an answer that is under way when it is told to forget is not taken, and it is by the next
+/// answer that it sees that its pages are old.
+void FileSystem::ForgetInKernel(uint64_t inode) {
+  auto it = kernel_attrs_.find(inode);
+  if (kernel_ == nullptr || it == kernel_attrs_.end() || it->second.until_ns < core_->Now()) return;
+  it->second.until_ns = 0;
+  it->second.forgotten = ++forgotten_;
+  kernel_->ForgetAttributes(inode);
 }
 
 int64_t FileSystem::KeepNameNs(uint64_t parent, const std::string& name, uint64_t inode) {
@@ -164,9 +188,7 @@ void FileSystem::OnRecall(const idl::RecallRequest& recalls, Task done) {
         file->GiveUp(told);
         break;
     }
-    if (kernel_ != nullptr && !DefectOn(Defect::kLeaseKernelNotTold)) {
-      kernel_->ForgetAttributes(inode);
-    }
+    if (!DefectOn(Defect::kLeaseKernelNotTold)) ForgetInKernel(inode);
   }
   if (names && kernel_ != nullptr && !DefectOn(Defect::kLeaseKernelNotTold)) {
     kernel_->ForgetNames();
@@ -251,7 +273,7 @@ void FileSystem::Acquired(uint64_t inode, Status status) {
 
 void FileSystem::OnTold(uint64_t inode) {
   cache_.DropAttr(inode);
-  if (kernel_ != nullptr) kernel_->ForgetAttributes(inode);
+  ForgetInKernel(inode);
 }
 
 }  // namespace dfs::fuse

@@ -75,13 +75,13 @@ mode_t TypeBits(idl::FileType::type type) {
 }
 
 fuse_entry_param ToEntry(FileSystem& files, uint64_t parent, const std::string& name,
-                         const idl::Attr& attr) {
+                         const idl::Attr& attr, uint64_t asked) {
   fuse_entry_param entry = {};
   entry.ino = static_cast<fuse_ino_t>(attr.inode);
   entry.generation = 0;  // inode numbers are never used again
   entry.attr = ToStat(attr);
   const auto inode = static_cast<uint64_t>(attr.inode);
-  entry.attr_timeout = Seconds(files.KeepAttrNs(inode));
+  entry.attr_timeout = Seconds(files.KeepAttrNs(inode, asked));
   entry.entry_timeout = Seconds(files.KeepNameNs(parent, name, inode));
   return entry;
 }
@@ -143,7 +143,7 @@ void Call::ErrorNumber(int number) {
 void Call::Entry(uint64_t parent, const std::string& name, const Result<idl::Attr>& attr) {
   fuse_entry_param entry = {};  // inode 0: there is no such name
   if (attr) {
-    entry = ToEntry(files(), parent, name, *attr);
+    entry = ToEntry(files(), parent, name, *attr, asked_);
   } else {
     if (attr.error().Is(Code::kNotFound)) {
       entry.entry_timeout = Seconds(files().KeepNameNs(parent, name, LeaseCache::kAbsent));
@@ -157,7 +157,7 @@ void Call::Attr(const Result<idl::Attr>& attr) {
   if (!attr) return Error(attr.error());
   if (!Take()) return;
   const struct stat st = ToStat(*attr);
-  const int64_t keep_ns = files().KeepAttrNs(static_cast<uint64_t>(attr->inode));
+  const int64_t keep_ns = files().KeepAttrNs(static_cast<uint64_t>(attr->inode), asked_);
   fuse_reply_attr(req_, &st, Seconds(keep_ns));
 }
 
@@ -184,7 +184,7 @@ void Call::Open(const fuse_file_info& info) {
 void Call::Create(uint64_t parent, const std::string& name, const idl::Attr& attr,
                   const fuse_file_info& info) {
   if (!Take()) return;
-  const fuse_entry_param entry = ToEntry(files(), parent, name, attr);
+  const fuse_entry_param entry = ToEntry(files(), parent, name, attr, asked_);
   fuse_reply_create(req_, &entry, &info);
 }
 

@@ -48,8 +48,9 @@ struct Kernel::Impl : KernelCache {
 mode_t TypeBits(idl::FileType::type type);
 int64_t ToNs(const timespec& time);
 /// With how long the kernel may keep it, as the answer to `name` in `parent`.
+/// asked: FileSystem::forgotten() when it asked.
 fuse_entry_param ToEntry(FileSystem& files, uint64_t parent, const std::string& name,
-                         const idl::Attr& attr);
+                         const idl::Attr& attr, uint64_t asked);
 
 /// One request of the kernel's that is not answered yet. It is answered once: by its outcome, or with EINTR when a
 /// signal came and the outcome did not.
@@ -62,6 +63,8 @@ class Call : public std::enable_shared_from_this<Call> {
   FileSystem& files() const { return kernel().files; }
   client::FileLocks& locks() const { return kernel().files.locks(); }
   fuse_req_t req() const { return req_; }
+  /// FileSystem::forgotten() when the kernel asked.
+  uint64_t asked() const { return asked_; }
   bool answered() const { return self_ == nullptr; }
   /// The kernel knows inodes by their numbers, except that the root of a mount is always 1.
   uint64_t Inode(fuse_ino_t ino) const { return ino == FUSE_ROOT_ID ? files().root() : ino; }
@@ -91,13 +94,16 @@ class Call : public std::enable_shared_from_this<Call> {
 
  private:
   explicit Call(fuse_req_t req)
-      : req_(req), kernel_(*static_cast<Kernel::Impl*>(fuse_req_userdata(req))) {}
+      : req_(req),
+        kernel_(*static_cast<Kernel::Impl*>(fuse_req_userdata(req))),
+        asked_(kernel_.files.forgotten()) {}
   /// The right to answer; the request is gone afterwards.
   bool Take();
   static void OnInterrupt(fuse_req_t req, void* data);
 
   fuse_req_t req_;
   Kernel::Impl& kernel_;
+  const uint64_t asked_;
   std::shared_ptr<Call> self_;  // until it is answered
   std::function<void()> end_wait_;
 };

@@ -44,7 +44,7 @@ class DirectoryReply {
     fuse_entry_param entry = {};
     entry.attr.st_ino = static_cast<ino_t>(inode);
     entry.attr.st_mode = type;
-    if (attr != nullptr) entry = ToEntry(call_->files(), directory_, name, *attr);
+    if (attr != nullptr) entry = ToEntry(call_->files(), directory_, name, *attr, call_->asked());
     const size_t needed =
         plus_ ? fuse_add_direntry_plus(call_->req(), out, room, name.c_str(), &entry, cookie)
               : fuse_add_direntry(call_->req(), out, room, name.c_str(), &entry.attr, cookie);

@@ -272,7 +272,9 @@ void Service::Read(const Origin& origin, const Buffer& request, const PeerInfo& 
   Result<Rep> reply = (this->*handler)(decoded, peer);
   if (!awaited_.empty()) {
     ReadAgain(origin, request, peer, std::move(responder));
-  } else if (reply) {
+    return;
+  }
+  if (reply) {
     Send(*responder, *reply);
     return;
   }

@@ -43,14 +43,15 @@ void KernelModel::Soon(std::function<void()> task) {
 void KernelModel::AskForEntry(uint64_t parent, const std::string& name, AskAttr ask,
                               std::function<void(Entry)> done) {
   ToDaemon([this, parent, name, ask = std::move(ask), done = std::move(done)] {
-    ask(files_, [this, self = shared_from_this(), parent, name, done](Result<idl::Attr> attr) {
+    ask(files_, [this, self = shared_from_this(), parent, name, asked = files_.forgotten(),
+                 done](Result<idl::Attr> attr) {
       if (dead_) return;
       Entry entry;
       entry.status = attr.status();
       if (attr) {
         entry.attr = *attr;
         const auto inode = static_cast<uint64_t>(attr->inode);
-        entry.attr_ns = files_.KeepAttrNs(inode);
+        entry.attr_ns = files_.KeepAttrNs(inode, asked);
         if (!name.empty()) entry.name_ns = files_.KeepNameNs(parent, name, inode);
       } else if (attr.error().Is(Code::kNotFound) && !name.empty()) {
         entry.name_ns = files_.KeepNameNs(parent, name, fuse::LeaseCache::kAbsent);
@@ -440,13 +441,14 @@ void KernelModel::List(const Path& path, Done<std::map<std::string, uint64_t>> d
     Acquire(at->parent, false, [this, self, parent = at->parent, done](const Held& held) {
       ToDaemon([this, self, parent, held, version = attr_version_, done] {
         fuse::DirectoryStream* stream = files_.OpenDirectory(kRoot, parent);
-        files_.Fill(stream, 0, [this, self, stream, parent, held, version, done](Status status) {
+        files_.Fill(stream, 0, [this, self, stream, parent, held, version,
+                                asked = files_.forgotten(), done](Status status) {
           if (dead_) return;
           auto entries = std::make_shared<std::vector<Kept>>();
           if (status.ok()) {
             for (const idl::DirectoryEntry& entry : stream->page->entries) {
               const auto inode = static_cast<uint64_t>(entry.inode);
-              entries->push_back({entry, files_.KeepAttrNs(inode),
+              entries->push_back({entry, files_.KeepAttrNs(inode, asked),
                                   files_.KeepNameNs(parent, entry.name, inode)});
             }
           }

@@ -43,8 +43,9 @@ void KernelModel::Create(const Place& at, OpenHow how, const Held& held, Done<Op
   ToDaemon([this, at, flags, held, epoch = epoch_, version = attr_version_,
             done = std::move(done)] {
     files_.Create(kRoot, at.parent, at.name, 0644, flags,
-                  [this, self = shared_from_this(), at, held, epoch, version, done](
-                      Result<fuse::Descriptor*> descriptor, const idl::Attr* attr) {
+                  [this, self = shared_from_this(), at, held, epoch, version,
+                   asked = files_.forgotten(), done](Result<fuse::Descriptor*> descriptor,
+                                                     const idl::Attr* attr) {
                     if (dead_) return;
                     if (!descriptor) {
                       ToKernel([done, status = descriptor.status()] { done(status); });
@@ -54,7 +55,7 @@ void KernelModel::Create(const Place& at, OpenHow how, const Held& held, Done<Op
                     entry.attr = *attr;
                     const auto inode = static_cast<uint64_t>(attr->inode);
                     files_.KeepPages(inode);
-                    entry.attr_ns = files_.KeepAttrNs(inode);
+                    entry.attr_ns = files_.KeepAttrNs(inode, asked);
                     entry.name_ns = files_.KeepNameNs(at.parent, at.name, inode);
                     auto file = std::make_shared<OpenFile>(OpenFile{inode, *descriptor});
                     ToKernel([this, self, at, held, epoch, version, entry, file, done] {
