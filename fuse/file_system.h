@@ -167,7 +167,7 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   void Changed(uint64_t parent, const std::string& name, uint64_t inode, uint64_t asked);
   /// A change of this mount's own whose outcome for the name is not known.
   void ForgetName(uint64_t parent, const std::string& name);
-  void ForgetInKernel(uint64_t inode);
+  void ForgetInKernel(uint64_t inode, Task done);
   void PruneKernelAttrs();
   /// The kernel was told names, and may go on with them to the end of the term, that are not known here any more.
   void KernelMayKeepNames();
@@ -201,6 +201,8 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   const FileSystemOptions options_;
   /// What the kernel may have of an inode's attributes.
   struct KernelAttr {
+    bool has_pages = false;  // may have
+    int64_t given_ns = 0;    // when it was last told
     int64_t until_ns = 0;
     uint64_t forgotten = 0;  // forgotten_ when it was last told to forget them
   };

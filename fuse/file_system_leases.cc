@@ -9,6 +9,8 @@
 namespace dfs::fuse {
 namespace {
 constexpr int64_t kAcquireAgainNs = 20 * kMillisecond;
+/// A thread that waits for an answer runs by then.
+constexpr int64_t kSettleNs = 3 * kMillisecond;
 constexpr size_t kMaxKernelAttrs = 400'000;
 }  // namespace
 
@@ -19,13 +21,16 @@ bool FileSystem::Serving() const {
 }
 
 int64_t FileSystem::KeepAttrNs(uint64_t inode, uint64_t asked) {
-  if (cache_.FindAttr(inode) == nullptr) return 0;
+  const idl::Attr* attr = cache_.FindAttr(inode);
+  if (attr == nullptr) return 0;
   const int64_t keep_ns = core_->leases().TermLeftNs();
   if (keep_ns == 0) return 0;
   KernelAttr& kernel = kernel_attrs_[inode];
   // The kernel takes no attributes that it had asked for before it was told to forget them.
   if (kernel.forgotten > asked) return 0;
   kernel.until_ns = core_->Now() + keep_ns;
+  kernel.has_pages = attr->type == idl::FileType::REGULAR;
+  kernel.given_ns = core_->Now();
   if (kernel_attrs_.size() > kMaxKernelAttrs) PruneKernelAttrs();
   return keep_ns;
 }
@@ -35,14 +40,25 @@ void FileSystem::PruneKernelAttrs() {
                 [now = core_->Now()](const auto& known) { return known.second.until_ns < now; });
 }
 
-/// Only of what it may have: an answer that is under way when it is told to forget is not taken, and it is by the next
-/// answer that it sees that its pages are old.
-void FileSystem::ForgetInKernel(uint64_t inode) {
+/// Only of what it may have, and not before it has had time to take that: it takes no answer that an order to forget
+/// overtakes, and it is by answers that it sees that its pages are old.
+void FileSystem::ForgetInKernel(uint64_t inode, Task done) {
   auto it = kernel_attrs_.find(inode);
-  if (kernel_ == nullptr || it == kernel_attrs_.end() || it->second.until_ns < core_->Now()) return;
+  if (kernel_ == nullptr || it == kernel_attrs_.end() || it->second.until_ns < core_->Now()) {
+    return done();
+  }
+  const int64_t settle_ns = it->second.given_ns + kSettleNs - core_->Now();
+  if (it->second.has_pages && settle_ns > 0) {
+    core_->executor().RunAfter(
+        settle_ns, [this, alive = alive_, inode, done = std::move(done)]() mutable {
+          if (*alive) ForgetInKernel(inode, std::move(done));
+        });
+    return;
+  }
   it->second.until_ns = 0;
   it->second.forgotten = ++forgotten_;
   kernel_->ForgetAttributes(inode);
+  done();
 }
 
 int64_t FileSystem::KeepNameNs(uint64_t parent, const std::string& name, uint64_t inode) {
@@ -188,7 +204,9 @@ void FileSystem::OnRecall(const idl::RecallRequest& recalls, Task done) {
         file->GiveUp(told);
         break;
     }
-    if (!DefectOn(Defect::kLeaseKernelNotTold)) ForgetInKernel(inode);
+    if (DefectOn(Defect::kLeaseKernelNotTold)) continue;
+    ++rest->left;
+    ForgetInKernel(inode, [told] { told(Status()); });
   }
   if (names && kernel_ != nullptr && !DefectOn(Defect::kLeaseKernelNotTold)) {
     kernel_->ForgetNames();
@@ -273,7 +291,7 @@ void FileSystem::Acquired(uint64_t inode, Status status) {
 
 void FileSystem::OnTold(uint64_t inode) {
   cache_.DropAttr(inode);
-  ForgetInKernel(inode);
+  ForgetInKernel(inode, [] {});
 }
 
 }  // namespace dfs::fuse
