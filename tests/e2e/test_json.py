@@ -38,6 +38,7 @@ VERBS = {
     "df": [[]],
     "status": [[]],
     "top": [["-n", "2", "--interval", "100ms"]],
+    "datanode": [["list"]],
     "doctor": [[]],
     "fsck": [["-v", "/"]],
     "explain": [["/f"], ["/"], ["/t"]],
