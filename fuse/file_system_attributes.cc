@@ -49,10 +49,11 @@ void FileSystem::GetAttr(const Caller& who, uint64_t inode, AttrDone done) {
 
 void FileSystem::SetAttr(const Caller& who, uint64_t inode, const AttrChange& change,
                          AttrDone done) {
-  if (core_->leases().enabled() && (change.mask & kMaskSize) == 0) {
+  if (core_->leases().enabled()) {
     done = [done = std::move(done)](Result<idl::Attr> attr) mutable {
-      // The kernel takes the time from this answer without looking after its pages, which may be old. By a time that is
-      // not quite right, which nobody is shown (it may not be kept), it sees so when it asks next.
+      // The kernel takes the time from this answer without looking after its pages, which may be old, unless the size is
+      // another than it knew. By a time that is not quite right, which nobody is shown (it may not be kept), it sees so
+      // when it asks next.
       if (attr && attr->type == idl::FileType::REGULAR) attr->mtime_ns ^= 1;
       done(std::move(attr));
     };
