@@ -209,6 +209,23 @@ TEST_F(BlocksTest, InlineStaysUntilTheBlockHasIt) {
   EXPECT_EQ(sh_.Stat("/i")->allocated_bytes, 50u);
 }
 
+TEST_F(BlocksTest, AFileThatGrowsOutOfItsInodeComparesTheVersion) {
+  ASSERT_OK(sh_.Run(WriteInlineCommand{file_, "one", WriteInlineCommand::kAnyVersion, 0}).status());
+  OpenBlockCommand grow{file_, 0, Stamp(), {A, B}};
+  grow.data_version = member_.reader().GetInode(file_)->data_version;
+  // Another session writes to it in that moment: what it wrote must not be undone.
+  ASSERT_OK(sh_.Run(WriteInlineCommand{file_, "two", WriteInlineCommand::kAnyVersion, 0}).status());
+  EXPECT_CODE(sh_.RunIn(session_, grow).status(), Code::kConflict);
+  SetDefect(Defect::kGrowthNotCompared, true);
+  auto undone = sh_.RunIn(session_, grow);
+  SetDefect(Defect::kGrowthNotCompared, false);
+  EXPECT_OK(undone.status());
+  // Once there are blocks their stamps tell.
+  OpenBlockCommand next{file_, 1, Stamp(), {A, B}};
+  next.data_version = grow.data_version;
+  EXPECT_OK(sh_.RunIn(session_, next).status());
+}
+
 TEST_F(BlocksTest, WriteInlineComparesTheVersion) {
   uint64_t version = sh_.Stat("/f")->data_version;
   ASSERT_OK(sh_.Run(WriteInlineCommand{file_, "one", version, 0}).status());
