@@ -77,7 +77,9 @@ TEST(Brake, WhatACommittedDeleteExplainsIsNotHeld) {
     w.Must(unlink, w.session);
   }
   // Deleted files are reclaimed in steps.
-  for (const Todo& todo : *w.machine->reader().ListTodo(10'000)) {
+  const auto todos = w.machine->reader().ListTodo(10'000);
+  ASSERT_TRUE(todos.ok());
+  for (const Todo& todo : *todos) {
     ReclaimCommand reclaim;
     reclaim.inode = todo.inode;
     reclaim.limit = 100;
@@ -101,7 +103,9 @@ TEST(Brake, ANodeThatReturnsWithDeletedBlocksIsToldToDeleteThem) {
     unlink.name = "f" + std::to_string(n);
     w.Must(unlink, w.session);
   }
-  for (const Todo& todo : *w.machine->reader().ListTodo(10'000)) {
+  const auto todos = w.machine->reader().ListTodo(10'000);
+  ASSERT_TRUE(todos.ok());
+  for (const Todo& todo : *todos) {
     ReclaimCommand reclaim;
     reclaim.inode = todo.inode;
     reclaim.limit = 100;
