@@ -9,7 +9,7 @@ constexpr int64_t kMaxMaintenanceMs = int64_t{366} * 24 * 3600 * 1000;
 }
 
 Status Service::CheckOperator(const Credentials& who) const {
-  if (who.IsRoot() || who.uid == options_.root_uid) return Status();
+  if (IsSuperuser(who)) return Status();
   return Status(Code::kNotPermitted, "only root and the user that the namenodes run as may");
 }
 
