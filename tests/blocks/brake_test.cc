@@ -65,18 +65,14 @@ TEST(Brake, DeletionsThatNoDeleteExplainsStopAndAsk) {
   for (BlockId block : all) EXPECT_EQ(w.Readable(block).size(), 3u);
 }
 
-TEST(Brake, WhatACommittedDeleteExplainsIsNotHeld) {
-  World w;
-  for (DatanodeId id : {A, B, C}) w.Join(id);
-  for (int n = 0; n < 1500; ++n) w.Closed("f" + std::to_string(n), {A, B, C});
-  w.Run(10 * kSecond);
-  for (int n = 0; n < 1500; ++n) {
+/// By committed deletes; f0 and so on are reclaimed in steps.
+void RemoveFiles(World& w, int files) {
+  for (int n = 0; n < files; ++n) {
     UnlinkCommand unlink;
     unlink.parent = kRootInode;
     unlink.name = "f" + std::to_string(n);
     w.Must(unlink, w.session);
   }
-  // Deleted files are reclaimed in steps.
   const auto todos = w.machine->reader().ListTodo(10'000);
   ASSERT_TRUE(todos.ok());
   for (const Todo& todo : *todos) {
@@ -85,6 +81,14 @@ TEST(Brake, WhatACommittedDeleteExplainsIsNotHeld) {
     reclaim.limit = 100;
     w.Must(reclaim);
   }
+}
+
+TEST(Brake, WhatACommittedDeleteExplainsIsNotHeld) {
+  World w;
+  for (DatanodeId id : {A, B, C}) w.Join(id);
+  for (int n = 0; n < 1500; ++n) w.Closed("f" + std::to_string(n), {A, B, C});
+  w.Run(10 * kSecond);
+  ASSERT_NO_FATAL_FAILURE(RemoveFiles(w, 1500));
   w.Run(300 * kSecond);
   EXPECT_EQ(w.deletions.size(), 4500u);
   EXPECT_EQ(w.blocks->stats().deletions_held_why, "");
@@ -97,20 +101,7 @@ TEST(Brake, ANodeThatReturnsWithDeletedBlocksIsToldToDeleteThem) {
   for (int n = 0; n < 1200; ++n) w.Closed("f" + std::to_string(n), {A, B, C});
   w.up.erase(A);
   w.Run(10 * kSecond);
-  for (int n = 0; n < 1200; ++n) {
-    UnlinkCommand unlink;
-    unlink.parent = kRootInode;
-    unlink.name = "f" + std::to_string(n);
-    w.Must(unlink, w.session);
-  }
-  const auto todos = w.machine->reader().ListTodo(10'000);
-  ASSERT_TRUE(todos.ok());
-  for (const Todo& todo : *todos) {
-    ReclaimCommand reclaim;
-    reclaim.inode = todo.inode;
-    reclaim.limit = 100;
-    w.Must(reclaim);
-  }
+  ASSERT_NO_FATAL_FAILURE(RemoveFiles(w, 1200));
   w.Run(300 * kSecond);
   w.up.insert(A);
   w.Run(300 * kSecond);
