@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <thread>
 #include <vector>
@@ -173,6 +175,46 @@ TEST(EventLoop, WaitersFinishWhileAnotherThreadRuns) {
   }
   loop.Stop();
   runner.join();
+}
+
+/// Sends each byte that comes back, without end.
+void Echo(EventLoop& loop, int fd, std::atomic<int>* rounds) {
+  loop.WatchFd(fd, EPOLLIN, [fd, rounds](uint32_t) {
+    char byte = 0;
+    if (::read(fd, &byte, 1) != 1 || ::write(fd, &byte, 1) != 1) return;
+    ++*rounds;
+  });
+}
+
+TEST(EventLoop, LoopsKeptAwakeByOneAnotherSeeTimersAndTasks) {
+  int fds[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+  EventLoop near;
+  EventLoop far;
+  std::atomic<int> rounds{0};
+  Echo(near, fds[0], &rounds);
+  Echo(far, fds[1], &rounds);
+  int timers = 0;  // confined to near
+  std::function<void()> again = [&] {
+    if (++timers < 20) near.RunAfter(200 * kMicrosecond, again);
+  };
+  near.Post(again);
+  std::thread near_runner([&] { near.Run(); });
+  std::thread far_runner([&] { far.Run(); });
+  ASSERT_EQ(::write(fds[0], "x", 1), 1);  // from now on a wait is short
+  std::atomic<int> tasks{0};
+  for (int i = 1; i <= 500; ++i) {
+    near.Post([&] { ++tasks; });
+    while (tasks < i) std::this_thread::yield();
+  }
+  near.RunUntil([&] { return timers == 20 && rounds > 1000; });
+  near.Stop();
+  far.Stop();
+  near_runner.join();
+  far_runner.join();
+  EXPECT_EQ(tasks, 500);
+  ::close(fds[0]);
+  ::close(fds[1]);
 }
 
 TEST(EventLoop, TasksThatNeverRanMayTouchTheLoopAsTheyGo) {
