@@ -12,6 +12,7 @@ namespace dfs::fuse {
 namespace {
 
 constexpr int32_t kEntriesAtOnce = 1000;
+constexpr uint32_t kExchange = 2;  // renameat2
 
 idl::FileType::type SpecialType(uint32_t mode) {
   if (S_ISFIFO(mode)) return idl::FileType::FIFO;
@@ -127,6 +128,8 @@ void FileSystem::Mknod(const Caller& who, uint64_t parent, std::string name, uin
           idl::AttrReply attr;
           attr.attr = std::move(reply->attr);
           attr.lease_term = reply->lease_term;
+          attr.directories = std::move(reply->directories);
+          attr.directories_term = reply->directories_term;
           made(std::move(attr));
         }
       });
@@ -152,15 +155,15 @@ void FileSystem::Link(const Caller& who, uint64_t inode, uint64_t parent, std::s
 void FileSystem::Unlink(const Caller& who, uint64_t parent, std::string name, StatusDone done) {
   idl::UnlinkRequest request;
   Name(parent, name, &request.ref);
-  StatusChangeFor<idl::kUnlink>(*core_, who, std::move(request),
-                                Removed(parent, std::move(name), std::move(done)));
+  ChangeFor<idl::kUnlink>(*core_, who, std::move(request),
+                          Removed(parent, std::move(name), std::move(done)));
 }
 
 void FileSystem::Rmdir(const Caller& who, uint64_t parent, std::string name, StatusDone done) {
   idl::RmdirRequest request;
   Name(parent, name, &request.ref);
-  StatusChangeFor<idl::kRmdir>(*core_, who, std::move(request),
-                               Removed(parent, std::move(name), std::move(done)));
+  ChangeFor<idl::kRmdir>(*core_, who, std::move(request),
+                         Removed(parent, std::move(name), std::move(done)));
 }
 
 void FileSystem::Rename(const Caller& who, uint64_t parent, std::string name, uint64_t new_parent,
@@ -169,18 +172,35 @@ void FileSystem::Rename(const Caller& who, uint64_t parent, std::string name, ui
   Name(parent, name, &request.source);
   Name(new_parent, new_name, &request.target);
   request.flags = static_cast<int32_t>(flags);
-  StatusChangeFor<idl::kRename>(
+  ChangeFor<idl::kRename>(
       *core_, who, std::move(request),
       [this, alive = alive_, parent, name = std::move(name), new_parent,
-       new_name = std::move(new_name), done = std::move(done)](Status status) mutable {
+       new_name = std::move(new_name), moved = flags != kExchange, asked = recalls_,
+       done = std::move(done)](Result<idl::NamesReply> reply) mutable {
         if (*alive) {
-          ForgetNameAndInode(parent, name);
-          ForgetNameAndInode(new_parent, new_name);
-          // It has moved the one to the other by itself.
-          if (!DefectOn(Defect::kLeaseRenamedNameKept)) KernelMayKeepNames();
+          Renamed(parent, name, new_parent, new_name, reply.ok() && moved, asked);
+          if (reply) LearnDirectories(reply->directories, reply->directories_term, asked);
         }
-        done(std::move(status));
+        done(reply.status());
       });
+}
+
+void FileSystem::Renamed(uint64_t parent, const std::string& name, uint64_t new_parent,
+                         const std::string& new_name, bool moved, uint64_t asked) {
+  const std::optional<uint64_t> source = cache_.FindName(parent, name);
+  const std::optional<uint64_t> target = cache_.FindName(new_parent, new_name);
+  if (source) cache_.DropAttr(*source);
+  if (target) cache_.DropAttr(*target);
+  // Two names of one file both stay, so it takes to have known both.
+  if (moved && source && target && *source != LeaseCache::kAbsent && *source != *target) {
+    Changed(parent, name, LeaseCache::kAbsent, asked);
+    Changed(new_parent, new_name, *source, asked);
+  } else {
+    ForgetNameAndInode(parent, name);
+    ForgetNameAndInode(new_parent, new_name);
+  }
+  // The kernel has moved the one to the other by itself.
+  if (!DefectOn(Defect::kLeaseRenamedNameKept)) KernelMayKeepNames();
 }
 
 UniqueFunction<void(Result<idl::AttrReply>)> FileSystem::Made(uint64_t parent, std::string name,
@@ -192,20 +212,30 @@ UniqueFunction<void(Result<idl::AttrReply>)> FileSystem::Made(uint64_t parent, s
       ForgetNameAndInode(parent, name);
       return done(reply.error());
     }
-    Changed(parent, name, static_cast<uint64_t>(reply->attr.inode), asked);
+    const auto inode = static_cast<uint64_t>(reply->attr.inode);
+    Changed(parent, name, inode, asked);
+    LearnDirectories(reply->directories, reply->directories_term, asked);
     Learn(reply->attr, reply->lease_term, asked);
+    // It was empty when the lease was granted.
+    const bool directory = reply->attr.type == idl::FileType::DIRECTORY;
+    if (directory && cache_.FindAttr(inode) != nullptr) cache_.SetComplete(inode);
     done(std::move(reply->attr));
   };
 }
 
-FileSystem::StatusDone FileSystem::Removed(uint64_t parent, std::string name, StatusDone done) {
+UniqueFunction<void(Result<idl::NamesReply>)> FileSystem::Removed(uint64_t parent,
+                                                                  std::string name,
+                                                                  StatusDone done) {
   return [this, alive = alive_, parent, name = std::move(name), asked = recalls_,
-          done = std::move(done)](Status status) mutable {
-    if (*alive) {
+          done = std::move(done)](Result<idl::NamesReply> reply) mutable {
+    if (*alive && reply) {
+      if (const auto inode = cache_.FindName(parent, name)) cache_.DropAttr(*inode);
+      Changed(parent, name, LeaseCache::kAbsent, asked);
+      LearnDirectories(reply->directories, reply->directories_term, asked);
+    } else if (*alive) {
       ForgetNameAndInode(parent, name);
-      if (status.ok()) Changed(parent, name, LeaseCache::kAbsent, asked);
     }
-    done(std::move(status));
+    done(reply.status());
   };
 }
 
@@ -285,6 +315,7 @@ void FileSystem::Create(const Caller& who, uint64_t parent, std::string name, ui
                               return;
                             }
                             Changed(parent, name, static_cast<uint64_t>(reply->attr.inode), asked);
+                            LearnDirectories(reply->directories, reply->directories_term, asked);
                             Learn(reply->attr, reply->lease_term, asked);
                             Descriptor* descriptor = NewDescriptor(reply->attr, flags);
                             const idl::Attr attr = Seen(std::move(reply->attr));

@@ -91,6 +91,8 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   uint64_t forgotten() const { return forgotten_; }
   /// That the name leads there (LeaseCache::kAbsent: nowhere).
   int64_t KeepNameNs(uint64_t parent, const std::string& name, uint64_t inode);
+  /// It is given a directory's entries with what they are.
+  void NamesListed() { names_listed_ns_ = core_->Now(); }
   /// Whether the pages that it has of the file may stay when it is opened.
   bool KeepPages(uint64_t inode);
 
@@ -163,11 +165,14 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   void Learn(const idl::Attr& attr, int64_t lease_term, uint64_t asked);
   void LearnName(uint64_t parent, const std::string& name, uint64_t inode, int64_t lease_term,
                  uint64_t asked);
+  /// Those whose names a change of this mount's own has changed.
+  void LearnDirectories(const std::vector<idl::Attr>& directories, int64_t term, uint64_t asked);
   /// A change of this mount's own has made the name lead there.
   void Changed(uint64_t parent, const std::string& name, uint64_t inode, uint64_t asked);
   /// A change of this mount's own whose outcome for the name is not known.
   void ForgetName(uint64_t parent, const std::string& name);
   void ForgetInKernel(uint64_t inode, Task done);
+  void ForgetNamesInKernel(Task done);
   void PruneKernelAttrs();
   /// The kernel was told names, and may go on with them to the end of the term, that are not known here any more.
   void KernelMayKeepNames();
@@ -176,7 +181,11 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   /// What is known after a change of this mount's own; then done.
   UniqueFunction<void(Result<idl::AttrReply>)> Made(uint64_t parent, std::string name,
                                                     AttrDone done);
-  StatusDone Removed(uint64_t parent, std::string name, StatusDone done);
+  UniqueFunction<void(Result<idl::NamesReply>)> Removed(uint64_t parent, std::string name,
+                                                        StatusDone done);
+  /// moved: it has taken place, and was no exchange.
+  void Renamed(uint64_t parent, const std::string& name, uint64_t new_parent,
+               const std::string& new_name, bool moved, uint64_t asked);
   StatusDone Forgetting(uint64_t inode, StatusDone done);
   /// For requests whose answers may be kept; 0: none may.
   int64_t LeaseSession();
@@ -212,6 +221,7 @@ class FileSystem : private client::LeaseHolder, private WriteGate {
   KernelCache* kernel_ = nullptr;
   uint64_t recalls_ = 0;                 // so far, and ends of terms
   int64_t kernel_keeps_until_ns_ = 0;    // names that are not in cache_ any more
+  int64_t names_listed_ns_ = INT64_MIN / 2;
   std::map<uint64_t, int> recalling_;    // by inode: orders that are not answered yet
   std::map<uint64_t, std::vector<StatusDone>> acquiring_;
   bool ensuring_ = false;       // that there is a session to hold leases

@@ -47,7 +47,7 @@ void StatusChangeFor(client::ClientCore& core, const Caller& who, rpc::RequestOf
                      client::StatusDone done) {
   ChangeFor<kMethod>(
       core, who, std::move(request),
-      [done = std::move(done)](Result<idl::Empty> reply) mutable { done(reply.status()); });
+      [done = std::move(done)](Result<rpc::ReplyOf<kMethod>> reply) mutable { done(reply.status()); });
 }
 
 }  // namespace dfs::fuse

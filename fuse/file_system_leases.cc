@@ -12,6 +12,7 @@ constexpr int64_t kAcquireAgainNs = 20 * kMillisecond;
 /// A thread that waits for an answer runs by then.
 constexpr int64_t kSettleNs = 3 * kMillisecond;
 constexpr size_t kMaxKernelAttrs = 400'000;
+constexpr size_t kMaxNameBytes = 255;
 }  // namespace
 
 // ---- Serving ------------------------------------------------------------------------------------
@@ -61,6 +62,19 @@ void FileSystem::ForgetInKernel(uint64_t inode, Task done) {
   done();
 }
 
+/// Names that come with a directory's entries count as learned when the kernel takes them, not when it asked: what it may
+/// be about to take has to be forgotten after that.
+void FileSystem::ForgetNamesInKernel(Task done) {
+  if (kernel_ == nullptr) return done();
+  kernel_->ForgetNames();
+  const int64_t settle_ns = names_listed_ns_ + kSettleNs - core_->Now();
+  if (settle_ns <= 0) return done();
+  core_->executor().RunAfter(settle_ns, [this, alive = alive_, done = std::move(done)]() mutable {
+    if (*alive && kernel_ != nullptr) kernel_->ForgetNames();
+    done();
+  });
+}
+
 int64_t FileSystem::KeepNameNs(uint64_t parent, const std::string& name, uint64_t inode) {
   if (kernel_ == nullptr || !kernel_->ForgetsNames()) return 0;
   return cache_.FindName(parent, name) == inode ? core_->leases().TermLeftNs() : 0;
@@ -75,6 +89,7 @@ bool FileSystem::KeepPages(uint64_t inode) {
 bool FileSystem::Answer(uint64_t parent, const std::string& name, AttrDone* done) {
   if (!Serving()) return false;
   uint64_t inode = parent;
+  if (name.size() > kMaxNameBytes) return false;  // absent is not what is wrong with it
   if (!name.empty()) {
     const std::optional<uint64_t> known = cache_.FindName(parent, name);
     if (!known) return false;
@@ -102,6 +117,11 @@ void FileSystem::Learn(const idl::Attr& attr, int64_t lease_term, uint64_t asked
   cache_.Hold(inode);
   cache_.PutAttr(attr);
   ReturnEvicted();
+}
+
+void FileSystem::LearnDirectories(const std::vector<idl::Attr>& directories, int64_t term,
+                                  uint64_t asked) {
+  for (const idl::Attr& attr : directories) Learn(attr, term, asked);
 }
 
 void FileSystem::LearnName(uint64_t parent, const std::string& name, uint64_t inode,
@@ -208,8 +228,11 @@ void FileSystem::OnRecall(const idl::RecallRequest& recalls, Task done) {
     ++rest->left;
     ForgetInKernel(inode, [told] { told(Status()); });
   }
-  if (names && kernel_ != nullptr && !DefectOn(Defect::kLeaseKernelNotTold)) {
-    kernel_->ForgetNames();
+  if (names && !DefectOn(Defect::kLeaseKernelNotTold)) {
+    ++rest->left;
+    ForgetNamesInKernel([rest] {
+      if (--rest->left == 0) rest->done();
+    });
   }
   rest->done = [this, alive = alive_, inodes = std::move(inodes), done = std::move(done)] {
     // Answered first: what this mount asks for next is to find the lease given up.

@@ -87,6 +87,7 @@ void ReadDirectory(fuse_req_t req, size_t size, off_t offset, fuse_file_info* in
       ++stream->next;
       stream->next_cookie = static_cast<uint64_t>(entry.cookie);
     }
+    if (plus) call->files().NamesListed();
     call->Bytes(reply.bytes());
   });
 }

@@ -72,6 +72,11 @@ void LeaseCache::MakeRoom() {
     Drop(inode);
     evicted_.push_back(inode);
   }
+  // One directory with more names than all may have together.
+  if (names_ > max_names_) {
+    evicted_.push_back(used_.front().inode);
+    Drop(used_.front().inode);
+  }
 }
 
 std::vector<uint64_t> LeaseCache::TakeEvicted() {
@@ -111,8 +116,12 @@ std::optional<uint64_t> LeaseCache::FindName(uint64_t directory, const std::stri
   Node* node = Find(directory);
   if (node == nullptr) return std::nullopt;
   auto it = node->names.find(name);
-  if (it == node->names.end()) return std::nullopt;
+  if (it == node->names.end()) return node->complete ? std::optional(kAbsent) : std::nullopt;
   return it->second;
+}
+
+void LeaseCache::SetComplete(uint64_t directory) {
+  if (Node* node = Find(directory)) node->complete = true;
 }
 
 void LeaseCache::PutName(uint64_t directory, const std::string& name, uint64_t inode) {
@@ -126,14 +135,15 @@ void LeaseCache::PutName(uint64_t directory, const std::string& name, uint64_t i
 
 bool LeaseCache::DropName(uint64_t directory, const std::string& name) {
   Node* node = Find(directory);
-  if (node == nullptr || node->names.erase(name) == 0) return false;
-  --names_;
-  return true;
+  if (node == nullptr) return false;
+  const size_t erased = node->names.erase(name);
+  names_ -= erased;
+  return std::exchange(node->complete, false) || erased > 0;
 }
 
 bool LeaseCache::HasNames(uint64_t directory) const {
   const Node* node = Find(directory);
-  return node != nullptr && !node->names.empty();
+  return node != nullptr && (node->complete || !node->names.empty());
 }
 
 // ---- Pages --------------------------------------------------------------------------------------

@@ -47,6 +47,8 @@ class LeaseCache {
   // ---- Names
   static constexpr uint64_t kAbsent = 0;
   std::optional<uint64_t> FindName(uint64_t directory, const std::string& name);
+  /// All names of the directory are known here: a name that is not is absent. Until one is dropped.
+  void SetComplete(uint64_t directory);
   /// Without effect when there is no lease on the directory.
   void PutName(uint64_t directory, const std::string& name, uint64_t inode);
   /// Whether it was known.
@@ -65,6 +67,7 @@ class LeaseCache {
     uint64_t inode = 0;
     bool write = false;
     bool pages = false;
+    bool complete = false;  // of a directory: `names` has all that are there
     std::unique_ptr<idl::Attr> attr;
     std::unordered_map<std::string, uint64_t> names;
   };

@@ -15,7 +15,7 @@ constexpr int64_t kFlushAfterNs = 1 * kSecond;
 /// A writer that was left alone this long is closed, so that others may write.
 constexpr int64_t kCloseAfterNs = 5 * kSecond;
 constexpr uint64_t kMaxUnacked = 8u << 20;
-constexpr size_t kOpenBlocks = 4;  // a random writer keeps so many blocks open at once
+constexpr size_t kOpenBlocks = 16;  // a random writer keeps so many blocks open at once: 2 GiB
 }  // namespace
 
 OpenFile::OpenFile(std::shared_ptr<client::ClientCore> core, uint64_t inode, uint64_t block_size,
@@ -278,9 +278,12 @@ void OpenFile::Sync(client::StatusDone done) {
     done(Status());
     return;
   }
+  // Nobody sees old bytes meanwhile: who reads has the holder of a write lease tell what it wrote.
+  const bool alone = *gate_ != nullptr && (*gate_)->HoldsWrite(inode_);
   // On the disks, and at its size for others.
-  writer_->Sync(Noting([self = shared_from_this(), done = std::move(done)](Status status) mutable {
-    if (!status.ok()) {
+  writer_->Sync(Noting([self = shared_from_this(), alone,
+                        done = std::move(done)](Status status) mutable {
+    if (!status.ok() || alone) {
       done(std::move(status));
     } else {
       self->Flush(std::move(done));

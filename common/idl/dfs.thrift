@@ -175,7 +175,9 @@ struct UsageReply { 1: Usage usage, 2: Attr attr }
 // ---- Changing the namespace -----------------------------------------------------------------------------
 
 struct MkdirRequest { 1: OpId op, 2: Ref ref, 3: i32 mode, 4: Caller caller, 5: bool parents }  // parents: as mkdir -p, also ok when it exists
-struct AttrReply { 1: Attr attr, 2: i64 lease_term }   // lease_term: attr, and the name that was made, may be kept
+// directories: those whose names were changed, as they are now, when that may be kept (in directories_term).
+struct AttrReply { 1: Attr attr, 2: i64 lease_term, 3: list<Attr> directories, 4: i64 directories_term }   // lease_term: attr, and the name that was made, may be kept
+struct NamesReply { 1: list<Attr> directories, 2: i64 directories_term }
 
 struct CreateRequest {
   1: OpId op
@@ -217,7 +219,7 @@ struct WritableBlock {
   10: i32 expected_replicas   // more than there are members: the block is short of them
 }
 // first_block: when one was opened (open_first_block, and the file was made or overwritten, and there are datanodes)
-struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data, 4: optional WritableBlock first_block, 5: i64 lease_term }
+struct CreateReply { 1: Attr attr, 2: bool created, 3: binary inline_data, 4: optional WritableBlock first_block, 5: i64 lease_term, 6: list<Attr> directories, 7: i64 directories_term }
 
 struct SymlinkRequest { 1: OpId op, 2: Ref ref, 3: binary target, 4: Caller caller }
 struct LinkRequest { 1: OpId op, 2: Ref existing, 3: Ref ref, 4: Caller caller }
@@ -475,10 +477,10 @@ service ClientService {
   CreateReply create(1: CreateRequest request) throws (1: DfsError e)
   AttrReply symlink(1: SymlinkRequest request) throws (1: DfsError e)
   AttrReply link(1: LinkRequest request) throws (1: DfsError e)
-  Empty unlink(1: UnlinkRequest request) throws (1: DfsError e)
-  Empty rmdir(1: RmdirRequest request) throws (1: DfsError e)
+  NamesReply unlink(1: UnlinkRequest request) throws (1: DfsError e)
+  NamesReply rmdir(1: RmdirRequest request) throws (1: DfsError e)
   RemoveTreeReply remove_tree(1: RemoveTreeRequest request) throws (1: DfsError e)
-  Empty rename(1: RenameRequest request) throws (1: DfsError e)
+  NamesReply rename(1: RenameRequest request) throws (1: DfsError e)
   AttrReply set_attr(1: SetAttrRequest request) throws (1: DfsError e)
   Empty set_xattr(1: SetXattrRequest request) throws (1: DfsError e)
   Empty remove_xattr(1: RemoveXattrRequest request) throws (1: DfsError e)

@@ -24,10 +24,10 @@ namespace dfs::idl {
   X(kCreate, 31, "create", CreateRequest, CreateReply)                                            \
   X(kSymlink, 32, "symlink", SymlinkRequest, AttrReply)                                           \
   X(kLink, 33, "link", LinkRequest, AttrReply)                                                    \
-  X(kUnlink, 34, "unlink", UnlinkRequest, Empty)                                                  \
-  X(kRmdir, 35, "rmdir", RmdirRequest, Empty)                                                     \
+  X(kUnlink, 34, "unlink", UnlinkRequest, NamesReply)                                              \
+  X(kRmdir, 35, "rmdir", RmdirRequest, NamesReply)                                                 \
   X(kRemoveTree, 36, "remove_tree", RemoveTreeRequest, RemoveTreeReply)                           \
-  X(kRename, 37, "rename", RenameRequest, Empty)                                                  \
+  X(kRename, 37, "rename", RenameRequest, NamesReply)                                              \
   X(kSetAttr, 38, "set_attr", SetAttrRequest, AttrReply)                                          \
   X(kSetXattr, 39, "set_xattr", SetXattrRequest, Empty)                                           \
   X(kRemoveXattr, 40, "remove_xattr", RemoveXattrRequest, Empty)                                  \

@@ -18,7 +18,7 @@ std::vector<DatanodeId> Ids(const std::vector<int64_t>& ids) {
 }  // namespace
 
 Service::Finish Service::WritableFinish(SessionId session) {
-  return [this, session](std::string_view payload) -> Result<Buffer> {
+  return [this, session](std::string_view payload, const Op&) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(OpenBlockResult result, DecodeResult<OpenBlockResult>(payload));
     idl::OpenBlockReply reply;
     DFS_RETURN_IF_ERROR(FillWritable(result, session, &reply.block));
@@ -161,7 +161,7 @@ Status Service::ExcludeMembers(idl::ExcludeMembersRequest& request, std::unique_
 }
 
 Status Service::CloseBlock(idl::CloseBlockRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish(request.op);
+  op->finish = AttrFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   if (request.members.size() > kMaxReplication) {
     return Status(Code::kInvalidArgument, "too many members");
@@ -195,7 +195,7 @@ Status Service::CloseBlock(idl::CloseBlockRequest& request, std::unique_ptr<Op>&
 }
 
 Status Service::CommitLength(idl::CommitLengthRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish(request.op);
+  op->finish = AttrFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   if (request.length < 0 || request.file_size < 0) {
     return Status(Code::kInvalidArgument, "a negative length");

@@ -370,13 +370,25 @@ Status Service::Propose(std::unique_ptr<Op>& op, const CommandBody& body) {
     return Status();
   }
   std::string command = EncodeCommand(op->header, body);
-  replica_.Propose(std::move(command), [this, alive = std::weak_ptr<char>(alive_),
+  const auto proposed = NoteProposed(*op);
+  replica_.Propose(std::move(command), [this, alive = std::weak_ptr<char>(alive_), proposed,
                                         mine = std::move(op)](Result<std::string> reply) {
     if (alive.expired()) return;
+    if (proposed != proposed_.end()) proposed_.erase(proposed);
     mine->origin.change.reset();  // it is applied: what it says may be kept
     Answer(*mine, PayloadOf(std::move(reply)));
   });
   return Status();
+}
+
+/// A retry of what was applied, or is about to be, is answered with what is stored of that.
+Service::Proposed::iterator Service::NoteProposed(Op& op) {
+  const CommandHeader& h = op.header;
+  if (!leases_.Caches(h.session)) return proposed_.end();
+  const Proposed::value_type id(h.session, h.incarnation, h.sequence);
+  const auto stored = state_.FindReply(h.session, h.incarnation, h.sequence);
+  op.replayed = !stored || stored->has_value() || proposed_.contains(id);
+  return proposed_.insert(id);
 }
 
 void Service::Answer(Op& op, Result<std::string> payload) {
@@ -385,7 +397,7 @@ void Service::Answer(Op& op, Result<std::string> payload) {
     op.responder->Fail(payload.error());
     return;
   }
-  Result<Buffer> reply = op.finish(*payload);
+  Result<Buffer> reply = op.finish(*payload, op);
   if (reply) {
     op.responder->Send(std::move(*reply), replica_.applied_index());
   } else {
@@ -403,23 +415,32 @@ bool Service::Replay(Op& op, Status* why) {
     return false;
   }
   if (!stored->has_value()) return false;
+  op.replayed = true;
   Answer(op, PayloadOf(std::move(**stored)));
   return true;
 }
 
-Service::Finish Service::AttrFinish(const idl::OpId& op) {
-  return [this, session = SessionId(Unsigned(op.session))](
-             std::string_view payload) -> Result<Buffer> {
+Service::Finish Service::AttrFinish() {
+  return [this](std::string_view payload, const Op& op) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(AttrResult result, DecodeResult<AttrResult>(payload));
     idl::AttrReply reply;
     ToIdl(result.attr, &reply.attr);
-    reply.lease_term = LeaseTerm(session, result.attr.id, result.attr.IsRegular());
+    reply.lease_term = LeaseTerm(op, result.attr.id, result.attr.IsRegular());
+    reply.directories_term = LeaseDirectories(op, &reply.directories);
+    return idl::Encode(reply);
+  };
+}
+
+Service::Finish Service::NamesFinish() {
+  return [this](std::string_view, const Op& op) -> Result<Buffer> {
+    idl::NamesReply reply;
+    reply.directories_term = LeaseDirectories(op, &reply.directories);
     return idl::Encode(reply);
   };
 }
 
 Service::Finish Service::EmptyFinish() {
-  return [](std::string_view) -> Result<Buffer> { return idl::Encode(idl::Empty()); };
+  return [](std::string_view, const Op&) -> Result<Buffer> { return idl::Encode(idl::Empty()); };
 }
 
 void Service::WaitForLeadership(Waiting waiting) {

@@ -45,8 +45,8 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   SessionId opener = request.open_for_write ? SessionId(Unsigned(request.op.session)) : SessionId();
   const bool open_first = request.open_first_block && !request.has_inline_data && opener.valid() &&
                           Supports(kFeatureFirstBlock);
-  const SessionId session(Unsigned(request.op.session));
-  op->finish = [this, session, opener, open_first](std::string_view payload) -> Result<Buffer> {
+  op->finish = [this, opener, open_first](std::string_view payload,
+                                          const Op& create) -> Result<Buffer> {
     idl::CreateReply reply;
     CreateResult result;
     if (open_first) {
@@ -60,7 +60,8 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
       DFS_ASSIGN_OR_RETURN(result, DecodeResult<CreateResult>(payload));
     }
     ToIdl(result.attr, &reply.attr);
-    reply.lease_term = LeaseTerm(session, result.attr.id, result.attr.IsRegular());
+    reply.lease_term = LeaseTerm(create, result.attr.id, result.attr.IsRegular());
+    reply.directories_term = LeaseDirectories(create, &reply.directories);
     reply.created = result.created;
     if (!result.created && result.attr.has_inline) {
       DFS_ASSIGN_OR_RETURN(Inode inode, state_.GetInode(result.attr.id));
@@ -99,6 +100,7 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
   command.inline_data = std::move(request.inline_data);
   command.mtime_ns = request.mtime_ns;
   command.open_first = open_first;
+  op->directories = {path.parent};
   if (open_first) {
     auto members =
         blocks_.PlaceNewBlock(command.replication, command.block_size, request.client_host_id, {});
@@ -108,7 +110,7 @@ Status Service::Create(idl::CreateRequest& request, std::unique_ptr<Op>& op) {
 }
 
 Status Service::WriteInline(idl::WriteInlineRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish(request.op);
+  op->finish = AttrFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   if (request.data.size() > options_.name_space.inline_limit) {
     return Status(Code::kInvalidArgument, "inline data above the limit");
@@ -136,7 +138,7 @@ Status Service::OpenFile(idl::OpenFileRequest& request, std::unique_ptr<Op>& op)
   if (AwaitWriter(session, inode)) return Awaiting();
   if (request.truncate && (inode.size > 0 || inode.block_count > 0)) {
     op->finish = [this, id = inode.id, session,
-                  host = request.client_host_id](std::string_view) -> Result<Buffer> {
+                  host = request.client_host_id](std::string_view, const Op&) -> Result<Buffer> {
       DFS_RETURN_IF_ERROR(sessions_.Opened(session, id));
       DFS_ASSIGN_OR_RETURN(idl::OpenFileReply reply, OpenReply(id, host));
       reply.lease_term = LeaseTerm(session, id, true);

@@ -58,6 +58,22 @@ int64_t Service::LeaseTerm(SessionId session, InodeId inode, bool regular_file) 
   return leases_.GrantRead(session, inode) ? Signed(leases_.term()) : 0;
 }
 
+int64_t Service::LeaseTerm(const Op& op, InodeId inode, bool regular_file) {
+  return op.replayed ? 0 : LeaseTerm(op.header.session, inode, regular_file);
+}
+
+int64_t Service::LeaseDirectories(const Op& op, std::vector<idl::Attr>* out) {
+  int64_t term = 0;
+  for (InodeId directory : op.directories) {
+    const int64_t granted = LeaseTerm(op, directory, false);
+    Result<Inode> record = granted == 0 ? Status(Code::kNotFound, {}) : state_.GetInode(directory);
+    if (!record) continue;
+    term = granted;
+    ToIdl(*record, &out->emplace_back());
+  }
+  return term;
+}
+
 bool Service::AwaitWriter(SessionId reader, const InodeAttr& inode) {
   if (written_out_ || !inode.IsRegular() || !leases_.Unflushed(reader, inode.id)) return false;
   awaited_.push_back(inode.id);

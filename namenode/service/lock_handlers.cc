@@ -44,7 +44,7 @@ Status NotYet() {
 }  // namespace
 
 Status Service::Lock(idl::LockRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = [](std::string_view payload) -> Result<Buffer> {
+  op->finish = [](std::string_view payload, const Op&) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(LockResult result, DecodeResult<LockResult>(payload));
     return idl::Encode(ToReply(result));
   };

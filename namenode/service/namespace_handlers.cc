@@ -170,10 +170,12 @@ Result<idl::UsageReply> Service::GetUsage(const idl::UsageRequest& request, cons
 }
 
 Status Service::Mkdir(idl::MkdirRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = [](std::string_view payload) -> Result<Buffer> {
+  op->finish = [this](std::string_view payload, const Op& mkdir) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(CreateResult result, DecodeResult<CreateResult>(payload));
     idl::AttrReply reply;
     ToIdl(result.attr, &reply.attr);
+    reply.lease_term = LeaseTerm(mkdir, result.attr.id, false);
+    reply.directories_term = LeaseDirectories(mkdir, &reply.directories);
     return idl::Encode(reply);
   };
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
@@ -194,11 +196,12 @@ Status Service::Mkdir(idl::MkdirRequest& request, std::unique_ptr<Op>& op) {
   if (command.name.empty()) return Status(Code::kAlreadyExists, "the root directory");
   command.mode = static_cast<uint32_t>(request.mode) & 07777;
   command.parents = request.parents;
+  op->directories = {path.parent};
   return Propose(op, command);
 }
 
 Status Service::Symlink(idl::SymlinkRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish(request.op);
+  op->finish = AttrFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller, false));
   DFS_RETURN_IF_ERROR(CheckHasName(path, Code::kAlreadyExists));
@@ -206,11 +209,12 @@ Status Service::Symlink(idl::SymlinkRequest& request, std::unique_ptr<Op>& op) {
   command.parent = path.parent;
   command.name = std::move(path.name);
   command.target = std::move(request.target);
+  op->directories = {path.parent};
   return Propose(op, command);
 }
 
 Status Service::Link(idl::LinkRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish(request.op);
+  op->finish = AttrFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(Inode existing, ResolveInode(request.existing, op->header.caller, false));
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller, false));
@@ -219,11 +223,12 @@ Status Service::Link(idl::LinkRequest& request, std::unique_ptr<Op>& op) {
   command.inode = existing.id;
   command.parent = path.parent;
   command.name = std::move(path.name);
+  op->directories = {path.parent};
   return Propose(op, command);
 }
 
 Status Service::Unlink(idl::UnlinkRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = EmptyFinish();
+  op->finish = NamesFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller, false));
   DFS_RETURN_IF_ERROR(CheckHasName(path, Code::kIsDirectory));
@@ -234,22 +239,24 @@ Status Service::Unlink(idl::UnlinkRequest& request, std::unique_ptr<Op>& op) {
   command.parent = path.parent;
   command.open_sessions = OpenersOf(path);
   command.name = std::move(path.name);
+  op->directories = {path.parent};
   return Propose(op, command);
 }
 
 Status Service::Rmdir(idl::RmdirRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = EmptyFinish();
+  op->finish = NamesFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(ResolvedPath path, Resolve(request.ref, op->header.caller, false));
   DFS_RETURN_IF_ERROR(CheckHasName(path, Code::kBusy));
   RmdirCommand command;
   command.parent = path.parent;
   command.name = std::move(path.name);
+  op->directories = {path.parent};
   return Propose(op, command);
 }
 
 Status Service::RemoveTree(idl::RemoveTreeRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = [](std::string_view payload) -> Result<Buffer> {
+  op->finish = [](std::string_view payload, const Op&) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(RemoveTreeResult result, DecodeResult<RemoveTreeResult>(payload));
     idl::RemoveTreeReply reply;
     ToIdl(result.removed, &reply.removed);
@@ -269,7 +276,7 @@ Status Service::RemoveTree(idl::RemoveTreeRequest& request, std::unique_ptr<Op>&
 }
 
 Status Service::Rename(idl::RenameRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = EmptyFinish();
+  op->finish = NamesFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   const Credentials& who = op->header.caller;
   DFS_ASSIGN_OR_RETURN(ResolvedPath source, Resolve(request.source, who, false));
@@ -288,11 +295,13 @@ Status Service::Rename(idl::RenameRequest& request, std::unique_ptr<Op>& op) {
   command.open_sessions = OpenersOf(target);
   command.target_name = std::move(target.name);
   command.flags = static_cast<uint32_t>(request.flags);
+  op->directories = {source.parent};
+  if (target.parent != source.parent) op->directories.push_back(target.parent);
   return Propose(op, command);
 }
 
 Status Service::SetAttr(idl::SetAttrRequest& request, std::unique_ptr<Op>& op) {
-  op->finish = AttrFinish(request.op);
+  op->finish = AttrFinish();
   DFS_RETURN_IF_ERROR(Begin(request.op, &request.caller, op.get()));
   DFS_ASSIGN_OR_RETURN(Inode inode, ResolveInode(request.ref, op->header.caller, request.follow));
   if (request.size < 0) return Status(Code::kInvalidArgument, "a negative size");

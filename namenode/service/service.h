@@ -18,7 +18,9 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <tuple>
 #include <unordered_map>
 
 #include "common/base/random.h"
@@ -84,8 +86,9 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   const RequestCounts& requests() const { return requests_; }
 
  private:
+  struct Op;
   /// Turns a reply's payload into the answer.
-  using Finish = UniqueFunction<Result<Buffer>(std::string_view payload)>;
+  using Finish = UniqueFunction<Result<Buffer>(std::string_view payload, const Op& op)>;
   /// What a request is, and what it holds back since an earlier try.
   struct Origin {
     rpc::Method method = 0;
@@ -99,6 +102,8 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
     rpc::ResponderPtr responder;
     PeerInfo peer;
     Finish finish;
+    std::vector<InodeId> directories;  // whose names it changes
+    bool replayed = false;  // applied before: what the answer says may be out of date by now
     Origin origin;
     Buffer request;  // to begin anew when it had to wait for leases: the state may have changed meanwhile
     std::unique_ptr<AuditEvent> audit;  // null: it is none of the audit log's
@@ -145,8 +150,14 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   bool Replay(Op& op, Status* why);
   void Refuse(std::unique_ptr<Op> op, Status why);
   /// op: whose session may keep the attributes.
-  Finish AttrFinish(const idl::OpId& op);
+  Finish AttrFinish();
+  Finish NamesFinish();
   Finish EmptyFinish();
+  /// Those of the operation that its session may keep, as they are now; returns the term.
+  int64_t LeaseDirectories(const Op& op, std::vector<idl::Attr>* out);
+  /// Operations of sessions that cache, in the log and not applied: session, incarnation, sequence.
+  using Proposed = std::multiset<std::tuple<SessionId, uint64_t, uint64_t>>;
+  Proposed::iterator NoteProposed(Op& op);
 
   // namespace_handlers.cc
   Result<ResolvedPath> Resolve(const idl::Ref& ref, const Credentials& who, bool follow,
@@ -221,6 +232,8 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
                     rpc::ResponderPtr responder);
   /// The leader's term when the session may keep what was just read of the inode; 0: it may not.
   int64_t LeaseTerm(SessionId session, InodeId inode, bool regular_file);
+  /// Of what the operation's reply says, which is out of date when it was replayed.
+  int64_t LeaseTerm(const Op& op, InodeId inode, bool regular_file);
   /// True when a writer elsewhere has to tell what it wrote before the answer is right; then the answer that is being made
   /// is thrown away, and made anew after that.
   bool AwaitWriter(SessionId reader, const InodeAttr& inode);
@@ -264,6 +277,7 @@ class Service : public rpc::RequestHandler, public Replica::LeadershipListener {
   BlockManager& blocks_;
   SessionManager& sessions_;
   LeaseManager& leases_;
+  Proposed proposed_;
   Trash& trash_;
   Exporter& exporter_;
   const AuditSink audit_;

@@ -8,7 +8,7 @@ constexpr size_t kMaxClientName = 255;
 }
 
 Service::Finish Service::SessionFinish() {
-  return [this](std::string_view payload) -> Result<Buffer> {
+  return [this](std::string_view payload, const Op&) -> Result<Buffer> {
     DFS_ASSIGN_OR_RETURN(SessionResult result, DecodeResult<SessionResult>(payload));
     idl::OpenSessionReply reply;
     reply.session = Signed(result.session.value);

@@ -37,7 +37,7 @@ bool Service::IsSuperuser(const Credentials& who) const {
 
 Status Service::MoveToTrash(idl::MoveToTrashRequest& request, std::unique_ptr<Op>& op) {
   auto reply = std::make_shared<idl::MoveToTrashReply>();
-  op->finish = [reply](std::string_view payload) -> Result<Buffer> {
+  op->finish = [reply](std::string_view payload, const Op&) -> Result<Buffer> {
     // A rename says nothing, RemoveTree what it removed: which of them it was is known from the stored reply, too.
     reply->in_trash = payload.empty();
     if (!reply->in_trash) {

@@ -225,7 +225,8 @@ bool LeaseManager::GrantRead(SessionId session, InodeId inode) {
   if (term_ == 0 || !session.valid()) return false;
   auto it = sessions_.find(session);
   if (it == sessions_.end() || !it->second.declared) return false;
-  if (Blocked(inode) && !DefectOn(Defect::kLeaseGrantedDuringChange)) return false;
+  const bool blocked = Blocked(inode) || changing_.contains(kUnmadeDirectories);
+  if (blocked && !DefectOn(Defect::kLeaseGrantedDuringChange)) return false;
   if (table_.Holds(inode, session)) return true;
   if (table_.Writer(inode)) return false;
   return table_.Grant(inode, session, LeaseMode::kRead);

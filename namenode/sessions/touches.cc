@@ -12,8 +12,12 @@ class Collector {
   explicit Collector(StateReader& state) : state_(state) {}
   std::vector<Touch> Take() { return std::move(touches_); }
 
-  void operator()(const MkdirCommand& c) { Name(c.parent, FirstComponent(c.name)); }
+  void operator()(const MkdirCommand& c) {
+    Name(c.parent, FirstComponent(c.name));
+    Deeper(c.name);
+  }
   void operator()(const CreateCommand& c) {
+    Deeper(c.name);
     const std::string_view first = FirstComponent(c.name);
     const auto child = Child(c.parent, first);
     if (!child) {
@@ -82,6 +86,10 @@ class Collector {
   }
   void Name(InodeId parent, std::string_view name) {
     Add({parent, TouchKind::kName, std::string(name)});
+  }
+  /// Somebody else may make what is missing on the way first.
+  void Deeper(std::string_view path) {
+    if (path.find('/') != std::string_view::npos) Inode(kUnmadeDirectories);
   }
   void Inode(InodeId inode) { Add({inode, TouchKind::kInode, {}}); }
   void Attributes(const Dentry& entry) {

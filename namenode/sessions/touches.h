@@ -16,6 +16,10 @@ enum class TouchKind : uint8_t {
   kInode,       // everything about it
 };
 
+/// Stands for directories that do not exist yet, between the name that is touched and the one that will be: while it is
+/// touched no directory's names are granted.
+inline constexpr InodeId kUnmadeDirectories{};
+
 struct Touch {
   InodeId inode;
   TouchKind kind = TouchKind::kInode;

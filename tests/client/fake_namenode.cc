@@ -414,9 +414,9 @@ Result<Buffer> FakeCluster::Rest(rpc::Method method, const Buffer& payload) {
     case idl::kMkdir:
       return Mkdir(payload);
     case idl::kUnlink:
-      return Change<idl::kUnlink>(payload, [&](const idl::UnlinkRequest& r) -> Result<idl::Empty> {
+      return Change<idl::kUnlink>(payload, [&](const idl::UnlinkRequest& r) -> Result<idl::NamesReply> {
         if (names.erase(r.ref.path) == 0) return Status(Code::kNotFound, "not found");
-        return idl::Empty();
+        return idl::NamesReply();
       });
     case idl::kStat:
       return Stat(payload);

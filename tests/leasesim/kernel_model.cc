@@ -126,7 +126,7 @@ void KernelModel::TakeAttributes(Inode& inode, const idl::Attr& attr, int64_t ke
 void KernelModel::ChangeAttributes(const idl::Attr& attr, int64_t keep_ns, uint64_t version) {
   Inode& inode = inodes_[static_cast<uint64_t>(attr.inode)];
   const bool overtaken = inode.version > version;
-  if (inode.known && inode.size_unstable) ++inode.ignored;
+  if (inode.known && (inode.size_unstable || inode.write_version > version)) ++inode.ignored;
   if (inode.known && (overtaken || inode.size_unstable)) return;
   const bool known = inode.known;
   const idl::Attr before = inode.attr;
@@ -452,6 +452,7 @@ void KernelModel::List(const Path& path, Done<std::map<std::string, uint64_t>> d
                                   files_.KeepNameNs(parent, entry.name, inode)});
             }
           }
+          files_.NamesListed();
           files_.ReleaseDirectory(stream);
           ToKernel([this, self, parent, held, version, done, status, entries] {
             if (!status.ok()) return done(status);

@@ -104,7 +104,8 @@ class KernelModel final : public fuse::KernelCache,
     bool stale = true;
     bool atime_stale = false;
     bool size_unstable = false;
-    uint64_t ignored = 0;  // answers, because of that
+    uint64_t write_version = 0;  // as of the last write or truncation by this mount
+    uint64_t ignored = 0;        // answers, because of either
     uint64_t version = 0;
     std::map<uint64_t, Page> pages;
   };

@@ -257,7 +257,7 @@ void KernelModel::WritePage(const OpenPtr& file, uint64_t offset, const std::str
         }
         if (!good) UnlockPage(file->inode, number);
         // fuse_write_update_attr.
-        written.version = ++attr_version_;
+        written.version = written.write_version = ++attr_version_;
         if (status.ok() && end > static_cast<uint64_t>(written.attr.size)) {
           written.attr.size = static_cast<int64_t>(end);
         }
@@ -294,6 +294,7 @@ void KernelModel::SetAttrOf(uint64_t number, const fuse::AttrChange& change,
           if (!entry.status.ok()) return done(entry.status);
           const int64_t size = inode.attr.size;
           TakeAttributes(inode, entry.attr, entry.attr_ns);
+          if (cut) inode.write_version = inode.version;
           if (size != entry.attr.size) DropPages(inode);
           done(entry.attr);
         });

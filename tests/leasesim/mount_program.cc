@@ -334,7 +334,7 @@ class MountProgram final : public Program {
         if (std::memcmp(data->data() + i, &value, sizeof(value)) != 0) Fail("torn");
       }
       ++world_.cluster().stats().reads_checked;
-      // Linux shows old pages beside a change of the size on the same mount (docs/leases.md).
+      // Linux shows old pages beside a write or a change of the size on the same mount (docs/leases.md).
       if (kernel_->IgnoredAnswers(inode) != ignored) return EndNothing(call, Status());
       if (world_.under_way().count(value) > 0) {
         // The kernel shows on its mount what is being written before the write has been answered.

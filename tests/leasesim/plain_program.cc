@@ -86,7 +86,7 @@ class PlainProgram final : public Program {
       core_->FillCaller(&request.caller);
       client::Change<idl::kUnlink>(
           *core_, request, 0, core_->Deadline(),
-          [this, self, call](const Result<idl::Empty>& reply) {
+          [this, self, call](const Result<idl::NamesReply>& reply) {
             const Status status = reply.status();
             if (status.Is(Code::kNotFound)) return End(call, status, "absent", Is(0, kAbsent));
             if (!status.ok()) return EndUnknown(status);

@@ -55,7 +55,7 @@ struct Client {
     r.caller = caller;
     return w.Call<idl::kStat>(r);
   }
-  Result<idl::Empty> Unlink(const std::string& path) {
+  Result<idl::NamesReply> Unlink(const std::string& path) {
     idl::UnlinkRequest r;
     r.op = w.NextOp(session);
     r.ref = At(path);

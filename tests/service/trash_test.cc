@@ -20,7 +20,7 @@ Result<idl::MoveToTrashReply> Trashed(Client& c, const std::string& path, bool r
   return c.w.Call<idl::kMoveToTrash>(r);
 }
 
-Result<idl::Empty> Moved(Client& c, const std::string& from, const std::string& to) {
+Result<idl::NamesReply> Moved(Client& c, const std::string& from, const std::string& to) {
   idl::RenameRequest r;
   r.op = c.w.NextOp(c.session);
   r.source = At(from);

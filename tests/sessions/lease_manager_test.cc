@@ -94,6 +94,13 @@ TEST_F(LeaseManagerTest, NothingIsGrantedOnWhatIsBeingChanged) {
   EXPECT_TRUE(leases_.GrantRead(kB, kFile));
 }
 
+TEST_F(LeaseManagerTest, NothingIsGrantedWhileDirectoriesOnTheWayAreBeingMade) {
+  EXPECT_TRUE(Begin(kA, {Name(kDir, "a"), Whole(kUnmadeDirectories)}));
+  EXPECT_FALSE(leases_.GrantRead(kB, kOther)) << "it may be the one that is on the way";
+  change_.reset();
+  EXPECT_TRUE(leases_.GrantRead(kB, kOther));
+}
+
 TEST_F(LeaseManagerTest, ANameIsRecalledAndTheDirectorysLeaseStays) {
   ASSERT_TRUE(leases_.GrantRead(kB, kDir));
   EXPECT_FALSE(Begin(kA, {Name(kDir, "n")}));

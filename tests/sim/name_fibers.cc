@@ -64,7 +64,7 @@ class NameFiber final : public Fiber {
     core_->FillCaller(&request.caller);
     client::Change<idl::kUnlink>(
         *core_, request, 0, core_->Deadline(),
-        [this, self = shared_from_this(), op, &history](Result<idl::Empty> reply) {
+        [this, self = shared_from_this(), op, &history](Result<idl::NamesReply> reply) {
           End(history, op, reply.status(), Code::kNotFound, 0);
         });
   }
@@ -272,7 +272,7 @@ class TreeFiber final : public Fiber {
     core_->FillCaller(&request.caller);
     client::Change<idl::kRename>(
         *core_, request, 0, core_->Deadline(),
-        [this, self = shared_from_this(), from, to, expected](Result<idl::Empty> reply) {
+        [this, self = shared_from_this(), from, to, expected](Result<idl::NamesReply> reply) {
           if (Ended(reply.status(), expected)) Move(from, to);
           if (!OutcomeUnknown(reply.status())) Next();
         });
@@ -307,7 +307,7 @@ class TreeFiber final : public Fiber {
     touched_ = {path};
     const Code expected = is_dir && HasChildren(path) ? Code::kNotEmpty : Code::kOk;
     if (expected != Code::kOk) touched_.clear();
-    const auto done = [this, self = shared_from_this(), path, expected](Result<idl::Empty> reply) {
+    const auto done = [this, self = shared_from_this(), path, expected](Result<idl::NamesReply> reply) {
       if (Ended(reply.status(), expected)) tree_.entries.erase(path);
       if (!OutcomeUnknown(reply.status())) Next();
     };

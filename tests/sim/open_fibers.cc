@@ -72,7 +72,7 @@ class OpenFiber final : public Fiber {
   void Remove() {
     idl::UnlinkRequest unlink;
     unlink.ref.path = left_over_.back();
-    Call<idl::kUnlink>(std::move(unlink), [this](const Result<idl::Empty>& gone) {
+    Call<idl::kUnlink>(std::move(unlink), [this](const Result<idl::NamesReply>& gone) {
       if (gone || gone.error().Is(Code::kNotFound)) left_over_.pop_back();
       Next(100 * kMillisecond, 1500 * kMillisecond);
     });

@@ -345,7 +345,7 @@ Result<FsResult> FsWorkload::GitStatus() {
   const std::string git = fmt::format("git -C {} -c user.name=x -c user.email=x@x", Quoted(tree));
   DFS_RETURN_IF_ERROR(Run(git + " init -q"));
   DFS_RETURN_IF_ERROR(Run(git + " add -A"));
-  DFS_RETURN_IF_ERROR(Run(git + " commit -q -m x"));
+  DFS_RETURN_IF_ERROR(Run(git + " commit -q --allow-empty -m x"));
   uint64_t rounds = 0;
   double seconds = 0;
   while (seconds < o_.seconds) {

@@ -322,8 +322,9 @@ int main(int argc, char** argv) {
     return 2;
   }
   umask(0);
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+  // A descriptor for each inode that the kernel knows.
+  rlimit files{1u << 20, 1u << 20};
+  if (setrlimit(RLIMIT_NOFILE, &files) != 0 && getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }

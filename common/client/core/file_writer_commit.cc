@@ -233,7 +233,7 @@ void FileWriter::Rename(const FileClose& how, StatusDone done) {
   core_->FillCaller(&request.caller);
   Change<idl::kRename>(
       *core_, std::move(request), session_, core_->Deadline(),
-      [done = std::move(done)](Result<idl::Empty> reply) { done(reply.status()); });
+      [done = std::move(done)](Result<idl::NamesReply> reply) { done(reply.status()); });
 }
 
 void FileWriter::Released() {
