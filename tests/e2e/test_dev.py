@@ -94,6 +94,14 @@ def test_port_base_and_foreground():
         require(all(p["state"] == "stopped" for p in c.processes().values()), "all stopped")
 
 
+def test_many_datanodes():
+    # The usual ports of one kind must not run into those of another.
+    with Cluster(namenodes=1, datanodes=6) as c:
+        ports = [p["address"] for p in c.processes().values()]
+        require(len(ports) == 7 and len(set(ports)) == 7, f"addresses: {ports}")
+        require(all(p["state"] == "running" for p in c.processes().values()), "all run")
+
+
 def test_recycled_pid():
     with Cluster(namenodes=1, datanodes=1) as c:
         victim = subprocess.Popen(["sleep", "1000"])

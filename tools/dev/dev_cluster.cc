@@ -26,9 +26,16 @@ constexpr int64_t kLeaderTimeoutNs = 30 * kSecond;
 // After SIGKILL: the kernel gives back memory and files first.
 constexpr int64_t kKilledTimeoutNs = 60 * kSecond;
 constexpr int kUsualNamenodePort = 9700;  // 9700 and 9701, 9710 and 9711, ...
-constexpr int kUsualBlockPort = 9866;
+constexpr int kUsualBlockPort = 9866;        // to 9869, which is next to the namenodes' pages
+constexpr int kUsualBlockPortsTogether = 4;
+constexpr int kUsualMoreBlockPorts = 9950;   // behind the datanodes' pages
 constexpr int kUsualNamenodeHttpPort = 9870;
 constexpr int kUsualDatanodeHttpPort = 9880;
+
+int UsualBlockPort(int number) {
+  return number <= kUsualBlockPortsTogether ? kUsualBlockPort + number - 1
+                                            : kUsualMoreBlockPorts + number;
+}
 
 int64_t Now() {
   return SystemClock().BootNs();
@@ -158,7 +165,7 @@ Status DevCluster::AssignPorts(int port_base) {
   } else {
     for (const Member& m : layout_.members) {
       const int base =
-          m.is_namenode ? kUsualNamenodePort + 10 * (m.number - 1) : kUsualBlockPort + m.number - 1;
+          m.is_namenode ? kUsualNamenodePort + 10 * (m.number - 1) : UsualBlockPort(m.number);
       ports.push_back(base);
       if (m.is_namenode) ports.push_back(base + 1);
     }
